@@ -1,0 +1,120 @@
+"""Where files go and how they are written: atomic writes, the cache, locks, and checked reading of tensors."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from platformdirs import user_cache_path, user_config_path
+
+from vptft.errors import StorageError
+
+HOME_VARIABLE = "VPTFT_HOME"
+
+
+def cache_folder() -> Path:
+    """Folder of everything that can be made again; ``$VPTFT_HOME/cache`` where that variable is set."""
+    home = os.environ.get(HOME_VARIABLE)
+    return Path(home) / "cache" if home else user_cache_path("vptft-analyze")
+
+
+def config_folder() -> Path:
+    """Folder of what the user registered; ``$VPTFT_HOME/config`` where that variable is set."""
+    home = os.environ.get(HOME_VARIABLE)
+    return Path(home) / "config" if home else user_config_path("vptft-analyze")
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``target``; on success it becomes ``target``, on failure it is removed.
+
+    Raises
+    ------
+    StorageError
+        When the system refuses to write: no space left, no permission, a folder in the way.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:80]}.", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise _refused(target, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except OSError as error:
+        raise _refused(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 with Unix line ends, atomically."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(target: Path, value: Mapping[str, Any] | list[Any]) -> None:
+    """Write ``value`` as indented JSON, atomically; a NaN or infinity is refused rather than written."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a missing or damaged file is a :class:`StorageError` that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} could not be read as JSON: {error}") from error
+
+
+@contextmanager
+def lock(target: Path) -> Iterator[None]:
+    """Hold ``target`` alone among processes for as long as the block runs."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(target, error) from error
+    with FileLock(f"{target}.lock"):
+        yield
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key_of(*parts: object) -> str:
+    """Cache key: SHA-256 of the parts' JSON, so equal content gives an equal key on every machine."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _flush(path: Path) -> None:
+    """Make sure the bytes are on disk before the rename makes them visible."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refused(target: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{target} could not be written: {error.strerror or error}.",
+        "Nothing half-written was left. Free some space or choose another place (--out, or VPTFT_HOME for the cache).",
+    )

@@ -1,1 +1,1 @@
-
+"""Backbones, prompts, the token layout and the tuned model."""

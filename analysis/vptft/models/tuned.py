@@ -1,0 +1,223 @@
+"""TunedModel: a timm backbone, optional prompts, a head."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from vptft.errors import NotApplicable, SettingsError
+from vptft.models.blocks import attention_probabilities, block_rows, is_plain, require_plain
+from vptft.models.layout import TokenLayout
+from vptft.models.prompts import Prompts, PromptSpec
+
+Pooling = Literal["cls", "patches", "patches and prompts"]
+
+
+class LayerAttention(NamedTuple):
+    """Attention of one layer.
+
+    Attributes
+    ----------
+    layer
+        Index from the input, 0 first.
+    probabilities
+        ``(B, heads, rows, T)``, columns in the order of the model's layout. ``rows`` is T, or the kept tokens where
+        the prompts entered as keys and values only.
+    replaced
+        Whether this layer's prompt outputs are used by nothing.
+    """
+
+    layer: int
+    probabilities: torch.Tensor
+    replaced: bool
+
+
+class _Step(NamedTuple):
+    """One layer of a forward pass: the tokens that entered, the prompts that entered as keys and values, the output."""
+
+    layer: int
+    entered: torch.Tensor
+    prefix: torch.Tensor | None
+    output: torch.Tensor
+
+
+class TunedModel(nn.Module):
+    """A timm backbone + optional prompts + a linear head.
+
+    The head starts at zero, so the first loss is log(n_classes) whatever the method.
+
+    Parameters
+    ----------
+    backbone
+        A timm model built with ``num_classes=0`` for one image size. Any model trains and gives features; prompts
+        and attention need a :class:`timm.models.vision_transformer.VisionTransformer`.
+    n_classes
+        Outputs of the head.
+    prompts
+        Which prompts, or None.
+    generator
+        Source of the initial prompts.
+    prefix_form
+        Use the key/value prefix form wherever it is exact. False concatenates always: the oracle.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        n_classes: int,
+        prompts: PromptSpec | None = None,
+        generator: torch.Generator | None = None,
+        prefix_form: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.prefix_form = prefix_form
+        self.prompts: Prompts | None = None
+        if prompts is not None and prompts.length:
+            self.prompts = self._make_prompts(prompts, generator or torch.Generator().manual_seed(0))
+        self.head = nn.Linear(backbone.num_features, n_classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits ``(B, n_classes)`` of normalised images ``(B, 3, H, W)``."""
+        return self.head(self.features(x))
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the head sees, ``(B, d)``."""
+        if not isinstance(self.backbone, VisionTransformer):
+            return self.backbone(x)
+        for step in self._walk(x, pooled_rows_only=True):
+            tokens = step.output
+        return self._pool(self.backbone.norm(tokens))
+
+    def tokens(self, x: torch.Tensor, layers: tuple[int, ...] | None = None) -> dict[int, torch.Tensor]:
+        """Hidden tokens after each layer asked for: ``(B, T, d)``, or ``(B, K, d)`` without the prompts' outputs.
+
+        In prefix form the outputs of deep prompts are never computed; a model with ``prefix_form=False`` has them.
+        """
+        return {step.layer: step.output for step in self._walk(x) if layers is None or step.layer in layers}
+
+    def attention(self, x: torch.Tensor, layers: tuple[int, ...] | None = None) -> Iterator[LayerAttention]:
+        """Attention of each layer asked for, from the input upwards, one layer in memory at a time.
+
+        The probabilities are computed beside the forward pass: fused attention stays on, here and elsewhere.
+
+        Raises
+        ------
+        NotApplicable
+            On backbones whose blocks are not timm's standard ViT block.
+        """
+        blocks = [require_plain(block) for block in self.vit.blocks]
+        for step in self._walk(x):
+            if layers is None or step.layer in layers:
+                rows = attention_probabilities(blocks[step.layer], step.entered, prefix=step.prefix)
+                if step.prefix is not None:
+                    rows = self._prompts_in_place(rows)
+                yield LayerAttention(step.layer, rows, self.replaced_after(step.layer))
+
+    @property
+    def vit(self) -> VisionTransformer:
+        """The backbone, where it is a plain vision transformer."""
+        if not isinstance(self.backbone, VisionTransformer):
+            raise NotApplicable(
+                f"Prompts and attention are not applicable to {type(self.backbone).__name__}: "
+                "it is not a plain vision transformer."
+            )
+        return self.backbone
+
+    @property
+    def pooling(self) -> Pooling:
+        """Which tokens the head reads."""
+        vit = self.vit
+        if vit.attn_pool is not None or vit.global_pool not in ("token", "avg") or vit.pool_include_prefix:
+            raise NotApplicable(f"Pooling {vit.global_pool!r} is not understood: cls token and patch average are.")
+        if vit.global_pool == "token":
+            return "cls"
+        return "patches and prompts" if self._pools_prompts else "patches"
+
+    @property
+    def layout(self) -> TokenLayout:
+        """Token positions where the prompts are carried along."""
+        vit = self.vit
+        n_cls = 0 if vit.cls_token is None else 1
+        rows, columns = vit.patch_embed.grid_size
+        return TokenLayout(
+            n_cls=n_cls,
+            n_registers=vit.num_prefix_tokens - n_cls,
+            n_prompts=0 if self.prompts is None else self.prompts.spec.length,
+            grid=(rows, columns),
+        )
+
+    def replaced_after(self, layer: int) -> bool:
+        """Whether this layer's prompt outputs are used by nothing: replaced before the next layer, or not pooled."""
+        if self.prompts is None:
+            return False
+        if layer + 1 < len(self.vit.blocks):
+            return layer + 1 in self.prompts.spec.layers
+        return not self._pools_prompts
+
+    def train(self, mode: bool = True) -> "TunedModel":
+        """Set the training mode; a backbone with nothing to tune stays in evaluation mode."""
+        super().train(mode)
+        if mode and not any(p.requires_grad for p in self.backbone.parameters()):
+            self.backbone.eval()
+        return self
+
+    @property
+    def _pools_prompts(self) -> bool:
+        return self.prompts is not None and self.prompts.spec.pooled
+
+    def _make_prompts(self, spec: PromptSpec, generator: torch.Generator) -> Prompts:
+        vit = self.vit
+        if spec.layers[-1] >= len(vit.blocks):
+            raise SettingsError(f"Prompt layer {spec.layers[-1]} is beyond the backbone's {len(vit.blocks)} layers.")
+        if spec.pooled and vit.global_pool != "avg":
+            raise SettingsError(f"Prompts can be pooled only where the patches are; pooling is {vit.global_pool!r}.")
+        return Prompts(spec, dim=vit.embed_dim, patch_size=vit.patch_embed.patch_size, generator=generator)
+
+    def _walk(self, x: torch.Tensor, *, pooled_rows_only: bool = False) -> Iterator[_Step]:
+        """Run the layers one by one. Tokens hold prompts exactly while some are carried along."""
+        vit = self.vit
+        tokens = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(x))))
+        last = len(vit.blocks) - 1
+        for layer, block in enumerate(vit.blocks):
+            entered, prefix = self._enter(layer, tokens)
+            cls_only = pooled_rows_only and layer == last and vit.global_pool == "token" and is_plain(block)
+            if prefix is not None or cls_only:
+                rows = slice(0, 1) if cls_only else slice(None)
+                tokens = block_rows(block, entered, prefix=prefix, rows=rows)
+            else:
+                tokens = block(entered)
+            yield _Step(layer, entered, prefix, tokens)
+
+    def _enter(self, layer: int, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Tokens that enter a layer, and the prompts that enter it as keys and values only."""
+        if self.prompts is None or layer not in self.prompts.spec.layers:
+            return tokens, None
+        kept = self._kept(tokens)
+        prompts = self.prompts.at(layer, kept.shape[0])
+        same_for_all = prompts.shape[0] == 1
+        if self.prefix_form and same_for_all and self.replaced_after(layer) and is_plain(self.vit.blocks[layer]):
+            return kept, prompts
+        return self.layout.join(kept, prompts.expand(kept.shape[0], -1, -1)), None
+
+    def _kept(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens without the prompts, if any are among them."""
+        layout = self.layout
+        return layout.split(tokens) if layout.n_prompts and tokens.shape[1] == layout.n_tokens else tokens
+
+    def _pool(self, tokens: torch.Tensor) -> torch.Tensor:
+        vit = self.vit
+        if not self._pools_prompts:
+            return vit.forward_head(self._kept(tokens), pre_logits=True)
+        return vit.head_drop(vit.fc_norm(tokens[:, self.layout.n_prefix :].mean(dim=1)))
+
+    def _prompts_in_place(self, rows: torch.Tensor) -> torch.Tensor:
+        """Move prompt columns from the front to their place in the layout."""
+        count, prefix = self.layout.n_prompts, self.layout.n_prefix
+        prompts, kept = rows[..., :count], rows[..., count:]
+        return torch.cat([kept[..., :prefix], prompts, kept[..., prefix:]], dim=-1)

@@ -1,1 +1,1 @@
-
+"""Runs on disk: our own format, and (one module each) readers of others'."""

@@ -231,7 +231,7 @@ def _resize(module: nn.Module, name: str, image_size: int) -> None:
     if image_size % patch:
         raise WeightsError(
             f"{name} has patches of {patch} px, so {image_size} px would lose a border.",
-            f"Take a multiple of {patch}: {image_size // patch * patch or patch} or {(image_size // patch + 1) * patch}.",
+            f"Take a multiple of {patch}, such as {(image_size // patch + 1) * patch}.",
         )
 
 

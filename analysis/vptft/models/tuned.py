@@ -25,13 +25,13 @@ class LayerAttention(NamedTuple):
     probabilities
         ``(B, heads, rows, T)``, columns in the order of the model's layout. ``rows`` is T, or the kept tokens where
         the prompts entered as keys and values only.
-    replaced
-        Whether this layer's prompt outputs are used by nothing.
+    inserted
+        Whether new prompts come in before this layer, replacing any that were carried along.
     """
 
     layer: int
     probabilities: torch.Tensor
-    replaced: bool
+    inserted: bool
 
 
 class _Step(NamedTuple):
@@ -117,7 +117,7 @@ class TunedModel(nn.Module):
                 rows = attention_probabilities(blocks[step.layer], step.entered, prefix=step.prefix)
                 if step.prefix is not None:
                     rows = self._prompts_in_place(rows)
-                yield LayerAttention(step.layer, rows, self.replaced_after(step.layer))
+                yield LayerAttention(step.layer, rows, self._inserted_before(step.layer))
 
     @property
     def vit(self) -> VisionTransformer:
@@ -157,7 +157,7 @@ class TunedModel(nn.Module):
         if self.prompts is None:
             return False
         if layer + 1 < len(self.vit.blocks):
-            return layer + 1 in self.prompts.spec.layers
+            return self._inserted_before(layer + 1)
         return not self._pools_prompts
 
     def train(self, mode: bool = True) -> "TunedModel":
@@ -194,9 +194,12 @@ class TunedModel(nn.Module):
                 tokens = block(entered)
             yield _Step(layer, entered, prefix, tokens)
 
+    def _inserted_before(self, layer: int) -> bool:
+        return self.prompts is not None and layer in self.prompts.spec.layers
+
     def _enter(self, layer: int, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Tokens that enter a layer, and the prompts that enter it as keys and values only."""
-        if self.prompts is None or layer not in self.prompts.spec.layers:
+        if self.prompts is None or not self._inserted_before(layer):
             return tokens, None
         kept = self._kept(tokens)
         prompts = self.prompts.at(layer, kept.shape[0])

@@ -1,1 +1,1 @@
-
+"""Methods, one training loop, and the standard studies."""

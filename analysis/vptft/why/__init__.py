@@ -1,1 +1,1 @@
-
+"""Why one method beats the other: overfitting, landscape, attention."""

@@ -1,1 +1,1 @@
-
+"""Where the model looks, prompts included."""

@@ -1,1 +1,1 @@
-
+"""The loss around a solution."""

@@ -1,0 +1,225 @@
+"""Our run folder: what one training leaves, written atomically and read with every claim checked.
+
+``run.json`` is written last: a folder that has one is a complete run.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from vptft.errors import CheckpointError
+from vptft.models.backbones import Backbone, load_backbone, state_hash
+from vptft.models.prompts import PromptSpec
+from vptft.models.tuned import TunedModel
+from vptft.storage import atomic_path, read_json, write_json, write_text
+
+SCHEMA = 1
+HISTORY_COLUMNS = ("epoch", "split", "loss", "accuracy", "lr", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What the final model says about every test image.
+
+    Attributes
+    ----------
+    ids, groups
+        ``(n,)`` identifiers and dependence groups of the test images.
+    labels
+        ``(n,)`` int64 true classes.
+    logits
+        ``(n, n_classes)`` float32.
+    """
+
+    ids: np.ndarray
+    groups: np.ndarray
+    labels: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each image is classified rightly, ``(n,)`` bool."""
+        return self.logits.argmax(axis=1) == self.labels
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction classified rightly, in [0, 1]."""
+        return float(self.correct.mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """The content of ``run.json``: what was trained, on what, how, and from which base.
+
+    ``settings`` holds the training settings as resolved, with units in their names; ``model_sha256`` is the hash of
+    the tuned tensors and ``prompts`` the prompts they belong to.
+    """
+
+    backbone: str
+    backbone_sha256: str
+    pretraining: str
+    method: str
+    task: str
+    objective: str
+    appearance: str | None
+    few_groups: bool
+    classes: list[str]
+    n_train: int
+    seed: int
+    image_size: int
+    mean: list[float]
+    std: list[float]
+    prompts: dict[str, Any] | None
+    parameters_tuned: int
+    parameters_total: int
+    settings: dict[str, Any]
+    model_sha256: str
+    test_accuracy: float
+    provenance: dict[str, Any]
+    schema: int = SCHEMA
+
+    @classmethod
+    def from_json(cls, values: Any, path: Path) -> Self:
+        """Check the schema and the fields; name what is missing or unknown."""
+        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+            found = values.get("schema") if isinstance(values, dict) else type(values).__name__
+            raise CheckpointError(f"{path} has schema {found!r}; this version reads schema {SCHEMA}.")
+        names = {field.name for field in fields(cls)}
+        missing, unknown = sorted(names - values.keys()), sorted(values.keys() - names)
+        if missing or unknown:
+            raise CheckpointError(f"{path} does not hold a run: missing {missing}, unknown {unknown}.")
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One complete training on disk."""
+
+    folder: Path
+    info: RunInfo
+
+    @property
+    def label(self) -> str:
+        """Short name for figures: method, task and seed."""
+        return f"{self.info.method} {self.info.task} seed {self.info.seed}"
+
+    def history(self) -> pd.DataFrame:
+        """Loss (nats) and accuracy (fraction) per epoch and split; columns as in ``HISTORY_COLUMNS``."""
+        path = self.folder / "history.csv"
+        try:
+            frame = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} could not be read: {error}") from error
+        if tuple(frame.columns) != HISTORY_COLUMNS:
+            raise CheckpointError(f"{path} has columns {list(frame.columns)}; expected {list(HISTORY_COLUMNS)}.")
+        return frame
+
+    def predictions(self) -> Predictions:
+        """Test ids, labels and logits."""
+        path = self.folder / "predictions.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                found = {field.name: arrays[field.name] for field in fields(Predictions)}
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise CheckpointError(f"{path} could not be read: {error}") from error
+        return Predictions(**found)
+
+    def backbone(self) -> Backbone:
+        """Load the pretrained backbone the run started from; refused when its weights are not the run's."""
+        backbone = load_backbone(self.info.backbone, self.info.image_size)
+        if backbone.sha256 != self.info.backbone_sha256:
+            raise CheckpointError(
+                f"{self.folder}: trained from {self.info.backbone} with weights {self.info.backbone_sha256[:12]}, "
+                f"but {self.info.backbone} here has {backbone.sha256[:12]}.",
+                "Use the weights the run was made with.",
+            )
+        return backbone
+
+    def model(self) -> TunedModel:
+        """Build the tuned model in evaluation mode, with the tuned tensors checked against ``run.json``."""
+        backbone = self.backbone()
+        spec = None if self.info.prompts is None else PromptSpec.from_json(self.info.prompts)
+        model = TunedModel(backbone.module, n_classes=len(self.info.classes), prompts=spec)
+        load_tuned(model, self._tuned_state(), source=self.folder)
+        return model.eval()
+
+    def _tuned_state(self) -> dict[str, torch.Tensor]:
+        path = self.folder / "model.safetensors"
+        try:
+            state = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path} could not be read: {error}") from error
+        if state_hash(state) != self.info.model_sha256:
+            raise CheckpointError(f"{path} is not the file run.json describes: its hash differs.")
+        return state
+
+
+def tuned_state(model: TunedModel) -> dict[str, torch.Tensor]:
+    """What the run changes: parameters with gradients, and the buffers of a tuned backbone."""
+    state = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    if any(name.startswith("backbone.") for name in state):
+        state |= {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    return state
+
+
+def load_tuned(model: TunedModel, state: dict[str, torch.Tensor], *, source: Path) -> None:
+    """Put tuned tensors into a model; keys or shapes that do not belong are refused."""
+    expected = model.state_dict()
+    needed = {name for name in expected if not name.startswith("backbone.")}
+    wrong = [name for name in state if name not in expected or state[name].shape != expected[name].shape]
+    if wrong or not needed <= state.keys():
+        raise CheckpointError(
+            f"{source} does not fit its model: missing {sorted(needed - state.keys())}, not belonging {sorted(wrong)}."
+        )
+    model.load_state_dict(state, strict=False)
+
+
+def save_run(
+    folder: Path, info: RunInfo, *, state: dict[str, torch.Tensor], history: pd.DataFrame, predictions: Predictions
+) -> Run:
+    """Write a complete run, ``run.json`` last."""
+    with atomic_path(folder / "model.safetensors") as path:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in state.items()}, path)
+    write_text(folder / "history.csv", history.to_csv(index=False, lineterminator="\n"))
+    with atomic_path(folder / "predictions.npz") as path:
+        np.savez_compressed(path, **asdict(predictions))
+    write_json(folder / "run.json", asdict(info))
+    return Run(folder=folder, info=info)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the folder holds a finished run."""
+    return (folder / "run.json").is_file()
+
+
+def load_run(folder: Path) -> Run:
+    """Open a run folder; nothing heavy is read before it is asked for."""
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"There is no run folder {folder}.", "`vptft-analyze runs FOLDER` lists the runs below one."
+        )
+    if not is_complete(folder):
+        unfinished = (folder / "resume").is_dir()
+        problem = "holds an unfinished run" if unfinished else "is not a run: it has no run.json"
+        raise CheckpointError(f"{folder} {problem}.", "Run the same train command again." if unfinished else "")
+    return Run(folder=folder, info=RunInfo.from_json(read_json(folder / "run.json"), folder / "run.json"))
+
+
+def find_runs(folders: list[Path]) -> list[Run]:
+    """Every complete run at or below the folders, sorted by path."""
+    found: set[Path] = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise CheckpointError(f"There is no folder {folder}.")
+        found |= {path.parent for path in folder.rglob("run.json")}
+    if not found:
+        raise CheckpointError(
+            f"No complete run in {', '.join(map(str, folders))}.", "Make one: vptft-analyze quickstart, or train."
+        )
+    return [load_run(folder) for folder in sorted(found)]

@@ -1,0 +1,95 @@
+"""The one way a file becomes an RGB image."""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vptft.data.images import UnreadableImageError
+
+FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file may be by content. Formats that start another program (EPS) are never tried."""
+
+DECODE_ERRORS = (
+    OSError, SyntaxError, ValueError, LookupError, ArithmeticError, TypeError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+"""What Pillow's decoders raise on damaged files."""
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Decode one file to RGB, upright.
+
+    EXIF orientation is applied; of an animation the first frame is taken; transparent pixels are laid on white, so
+    the colours hidden under them never count; 16-bit grey is scaled by its full range (65535 -> 255), not stretched
+    to the image; CMYK, palettes, grey and 1-bit are converted by Pillow without a colour profile.
+
+    Raises
+    ------
+    UnreadableImageError
+        With the path and the reason: no such file, no bytes, no image by its first bytes, truncated or damaged
+        data, more pixels than Pillow's limit (``PIL.Image.MAX_IMAGE_PIXELS``), or integers wider than 16 bits
+        and floats, whose range no one can know.
+    """
+    with _opened(path) as image:
+        return _to_rgb(image)
+
+
+def not_an_image(path: Path) -> str | None:
+    """Return why a file is no image by its header, None where it is one; its pixels are not decoded."""
+    try:
+        with _opened(path):
+            return None
+    except UnreadableImageError as error:
+        if isinstance(error.__cause__, Image.DecompressionBombWarning | Image.DecompressionBombError):
+            return None
+        return error.skipped.reason
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open a file's header; whatever goes wrong inside the block becomes an UnreadableImageError.
+
+    Pillow warns of unusual metadata, which does not concern the pixels, and of images over its pixel limit, which
+    is refused here: the limit guards against files that unpack to more than memory holds.
+    """
+    try:
+        if not path.is_file():
+            raise UnreadableImageError(str(path), "there is no such file")
+        if path.stat().st_size == 0:
+            raise UnreadableImageError(str(path), "the file is empty (0 bytes)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                yield image
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(str(path), "its content is no image format known here") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        limit = f"it has more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,}"
+        raise UnreadableImageError(str(path), limit) from error
+    except DECODE_ERRORS as error:
+        raise UnreadableImageError(str(path), str(error) or type(error).__name__) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "F":
+        raise ValueError("float pixels have no known range; save it with 8 or 16 bits")
+    if upright.mode.startswith("I"):
+        return _from_16_bit(np.asarray(upright)).convert("RGB")
+    if upright.has_transparency_data:
+        colours = upright.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
+    return upright.convert("RGB")
+
+
+def _from_16_bit(values: np.ndarray) -> Image.Image:
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("integers beyond 16 bits have no known range; save it with 8 or 16 bits")
+    return Image.fromarray(np.rint(values / 257).astype(np.uint8))

@@ -1,0 +1,115 @@
+r"""Attention rollout that knows prompts: exact for shallow, deep and partly deep schedules and any pooling.
+
+Rollout (Abnar and Zuidema 2020, section 3) treats row i of a layer's output as
+:math:`\sum_j \hat A_{ij} x_j`, with :math:`\hat A = (A + I)/2` and A the attention averaged over heads. Followed
+from the head's query q down to the input, one vector a layer:
+
+.. math:: u = \hat A_l^T v, \qquad g_l = u_\pi, \qquad v \leftarrow u \text{ without } g_l
+
+where prompts that come in before layer l are leaves: their credit :math:`g_l` stays with them (the layer's *prompt
+share*) and does not flow on. In VPT-deep that is every layer; in VPT-shallow the first alone. Everything sums to 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from vptft.errors import SettingsError
+from vptft.models.layout import TokenLayout
+from vptft.models.tuned import LayerAttention, Pooling, TunedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """Where the head's query gets its content from.
+
+    Attributes
+    ----------
+    patches
+        Mass of each patch, ``(B, h, w)``. Not normalised: compare maps after dividing by their sum, masses before.
+    cls, registers
+        Mass that stays with the learned input tokens, ``(B,)``.
+    prompt_share
+        Mass that ends in the prompts inserted before each layer, ``(B, L)``; zero where none are.
+    """
+
+    patches: torch.Tensor
+    cls: torch.Tensor
+    registers: torch.Tensor
+    prompt_share: torch.Tensor
+
+    def total(self) -> torch.Tensor:
+        """All mass, ``(B,)``: 1 up to rounding, always."""
+        return self.patches.sum(dim=(1, 2)) + self.cls + self.registers + self.prompt_share.sum(dim=1)
+
+
+@torch.inference_mode()
+def attention_rollout(model: TunedModel, x: torch.Tensor, *, residual: float = 0.5) -> Rollout:
+    """Roll the model's attention out for normalised images ``(B, 3, H, W)``.
+
+    Raises
+    ------
+    NotApplicable
+        On backbones without global self-attention, or with pooling whose query is not known.
+    """
+    query = pooling_query(model.layout, model.pooling).to(x.device)
+    layers = [layer._replace(probabilities=layer.probabilities.mean(dim=1)) for layer in model.attention(x)]
+    return roll(layers, model.layout, query, residual=residual)
+
+
+def roll(
+    layers: Sequence[LayerAttention], layout: TokenLayout, query: torch.Tensor, *, residual: float = 0.5
+) -> Rollout:
+    """Roll out head-fused attention, the last layer first; O(L T^2) an image.
+
+    Parameters
+    ----------
+    layers
+        From the input upwards; ``probabilities`` fused to ``(B, rows, T)``, rows all tokens or the kept ones.
+    layout
+        Token positions.
+    query
+        What the head reads, ``(T,)``, summing to 1.
+    residual
+        Weight of the skip connection in ``A_hat = (1 - r) A + r I``.
+
+    Notes
+    -----
+    Rollout ignores the values, the MLPs and the signs of what is mixed: a large mass says where content could have
+    come from, not that it decided the class.
+    """
+    if not 0 <= residual <= 1:
+        raise SettingsError(f"The residual weight must lie in [0, 1], got {residual}.")
+    batch = layers[0].probabilities.shape[0]
+    kept = layout.kept.to(query.device)
+    mass = query.expand(batch, -1)
+    shares = []
+    for layer in reversed(layers):
+        full = layer.probabilities.shape[1] == layout.n_tokens
+        rows = mass if full else mass[:, kept]
+        mass = (1 - residual) * torch.einsum("br,brt->bt", rows, layer.probabilities) + residual * mass
+        share = torch.zeros_like(mass[:, 0])
+        if layer.inserted:
+            share = mass[:, layout.prompts].sum(dim=1)
+            mass = mass.clone()
+            mass[:, layout.prompts] = 0
+        shares.append(share)
+    return Rollout(
+        patches=mass[:, layout.patches].unflatten(1, layout.grid),
+        cls=mass[:, layout.cls].sum(dim=1),
+        registers=mass[:, layout.registers].sum(dim=1),
+        prompt_share=torch.stack(shares[::-1], dim=1),
+    )
+
+
+def pooling_query(layout: TokenLayout, pooling: Pooling) -> torch.Tensor:
+    """Which tokens of the last layer the head reads, ``(T,)`` summing to 1."""
+    query = torch.zeros(layout.n_tokens)
+    if pooling == "cls":
+        query[layout.cls] = 1
+    else:
+        query[layout.patches] = 1
+        if pooling == "patches and prompts":
+            query[layout.prompts] = 1
+    return query / query.sum()

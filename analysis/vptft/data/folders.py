@@ -81,24 +81,6 @@ def class_labels(paths: Sequence[str], level: int = 0) -> tuple[np.ndarray | Non
     return np.array([index[steps[level]] for steps in parts], dtype=np.int64), classes
 
 
-def usable(found: Scan, order: Sequence[int] | np.ndarray, n: int | None) -> tuple[np.ndarray, list[Skipped]]:
-    """Open file headers in ``order`` until ``n`` images are found (None: all); return their sorted indices.
-
-    A file without bytes or not an image by its header is skipped; deeper damage shows when the image is read.
-    """
-    kept: list[int] = []
-    skipped: list[Skipped] = []
-    for index in order:
-        if n is not None and len(kept) == n:
-            break
-        reason = not_an_image(found.root / found.paths[index])
-        if reason is None:
-            kept.append(int(index))
-        else:
-            skipped.append(Skipped(path=found.paths[index], reason=reason))
-    return np.array(sorted(kept), dtype=np.int64), skipped
-
-
 def file_images(
     name: str,
     root: Path,
@@ -150,16 +132,35 @@ def read_folder(path: Path | str, name: str | None = None, *, n: int | None = No
     """
     found = scan(path)
     labels, classes = class_labels(found.paths)
-    title = name or str(path)
-    check_draw(n, len(found.paths), title)
-    order = range(len(found.paths)) if n is None else draw_order(labels, len(found.paths), seed)
-    kept, skipped = usable(found, order, n)
+    everything = np.arange(len(found.paths))
+    return take(found, everything, name or str(path), labels=labels, classes=classes, n=n, seed=seed)
+
+
+def take(
+    found: Scan,
+    within: np.ndarray,
+    name: str,
+    *,
+    labels: np.ndarray | None,
+    classes: tuple[str, ...],
+    n: int | None = None,
+    seed: int = 0,
+) -> ImageSet:
+    """Return the usable images among the indices ``within`` of a scan, or ``n`` drawn from them.
+
+    A file without bytes or not an image by its header is skipped and listed; deeper damage shows when the image is
+    read. With ``n``, files are opened until that many are found, and no more.
+    """
+    check_draw(n, len(within), name)
+    if n is not None:
+        within = within[draw_order(None if labels is None else labels[within], len(within), seed)]
+    kept, skipped = _usable(found, within, n)
     skipped = [*found.skipped, *skipped]
-    if not len(kept):
+    if not kept:
         raise no_images(found.root, skipped)
-    check_draw(n, len(kept), title)
+    check_draw(n, len(kept), name)
     return file_images(
-        title,
+        name,
         found.root,
         [found.paths[i] for i in kept],
         groups=[found.groups[i] for i in kept],
@@ -178,6 +179,21 @@ def no_images(root: Path, skipped: Sequence[Skipped]) -> DataError:
         f"{root} holds no usable image, in it or below it.{tried}",
         f"Expected files named *.jpg, *.png or another of {' '.join(sorted(EXTENSIONS))}.",
     )
+
+
+def _usable(found: Scan, order: np.ndarray, n: int | None) -> tuple[list[int], list[Skipped]]:
+    """Open file headers in ``order`` until ``n`` images are found; return their indices, sorted."""
+    kept: list[int] = []
+    skipped: list[Skipped] = []
+    for index in order.tolist():
+        if len(kept) == n:
+            break
+        reason = not_an_image(found.root / found.paths[index])
+        if reason is None:
+            kept.append(index)
+        else:
+            skipped.append(Skipped(path=found.paths[index], reason=reason))
+    return sorted(kept), skipped
 
 
 def _existing_folder(path: Path | str) -> Path:

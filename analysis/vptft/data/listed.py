@@ -60,7 +60,7 @@ def overlaps(lists: Lists) -> list[str]:
     for split, entries in lists.items():
         problems += _repeats(entries)
         if split in ("val", "test"):
-            others = ("train",) if split == "val" else ("train", "val", "trainval")
+            others: tuple[Split, ...] = ("train",) if split == "val" else ("train", "val", "trainval")
             known = {entry.path: entry.where for other in others for entry in lists.get(other, ())}
             problems += [
                 f"{entry.where}: {entry.path} is also in {known[entry.path]}; a {split} image must not be trained on"
@@ -129,7 +129,7 @@ def _drawn(
     check_draw(n, len(entries), name)
     labels = np.array([entry.label for entry in entries], dtype=np.int64)
     chosen = np.arange(len(entries)) if n is None else np.sort(draw_order(labels, len(entries), seed)[:n])
-    paths = [entries[i].path for i in chosen]
+    paths = [entries[int(i)].path for i in chosen]
     return file_images(name, root, paths, labels=labels[chosen], classes=classes)
 
 

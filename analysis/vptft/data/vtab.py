@@ -39,14 +39,14 @@ class VtabTask:
         The paper's group, and what is asked of the image.
     classes, test
         Number of classes and of test images.
-    kmnp
-        ``DATA.NAME`` in KMnP/vpt, less its prefix ``vtab-``.
     folder
         Folder in NOAH's and PETL-ViT's copies.
-    tfds
-        Builder in TensorFlow Datasets; one builder may serve two tasks.
     yaml
         Name of the configuration file in VPT-or-FT.
+    tfds
+        Builder in TensorFlow Datasets; one builder may serve two tasks.
+    kmnp
+        ``DATA.NAME`` in KMnP/vpt, less its prefix ``vtab-``.
     """
 
     name: str
@@ -54,33 +54,53 @@ class VtabTask:
     objective: Objective
     classes: int
     test: int
-    kmnp: str
     folder: str
-    tfds: str
     yaml: str
+    tfds: str
+    kmnp: str
 
 
 # fmt: off
 TASKS: tuple[VtabTask, ...] = (
-    VtabTask("cifar100", "natural", "classification", 100, 10000, "cifar(num_classes=100)", "cifar", "cifar100", "cifar100"),
-    VtabTask("caltech101", "natural", "classification", 102, 6084, "caltech101", "caltech101", "caltech101", "caltech101"),
-    VtabTask("dtd", "natural", "classification", 47, 1880, "dtd", "dtd", "dtd", "dtd"),
-    VtabTask("flowers102", "natural", "classification", 102, 6149, "oxford_flowers102", "oxford_flowers102", "oxford_flowers102", "oxford_flowers102"),
-    VtabTask("pets", "natural", "classification", 37, 3669, "oxford_iiit_pet", "oxford_iiit_pet", "oxford_iiit_pet", "oxford_iiit_pet"),
-    VtabTask("svhn", "natural", "classification", 10, 26032, "svhn", "svhn", "svhn_cropped", "svhn_cropped"),
-    VtabTask("sun397", "natural", "classification", 397, 21750, "sun397", "sun397", "sun397/tfds", "sun397"),
-    VtabTask("patch_camelyon", "specialized", "classification", 2, 32768, "patch_camelyon", "patch_camelyon", "patch_camelyon", "patch_camelyon"),
-    VtabTask("eurosat", "specialized", "classification", 10, 5400, "eurosat", "eurosat", "eurosat/rgb", "eurosat"),
-    VtabTask("resisc45", "specialized", "classification", 45, 6300, "resisc45", "resisc45", "resisc45", "resisc45"),
-    VtabTask("retinopathy", "specialized", "classification", 5, 42670, 'diabetic_retinopathy(config="btgraham-300")', "diabetic_retinopathy", "diabetic_retinopathy_detection/btgraham-300", "diabetic_retinopathy_detection"),
-    VtabTask("clevr_count", "structured", "counting", 8, 15000, 'clevr(task="count_all")', "clevr_count", "clevr", "clevr_count"),
-    VtabTask("clevr_distance", "structured", "distance", 6, 15000, 'clevr(task="closest_object_distance")', "clevr_dist", "clevr", "clevr_distance"),
-    VtabTask("dmlab", "structured", "distance", 6, 22735, "dmlab", "dmlab", "dmlab", "dmlab"),
-    VtabTask("kitti_distance", "structured", "distance", 4, 711, 'kitti(task="closest_vehicle_distance")', "kitti", "kitti", "kitti_distance"),
-    VtabTask("dsprites_location", "structured", "location", 16, 73728, 'dsprites(predicted_attribute="label_x_position",num_classes=16)', "dsprites_loc", "dsprites", "dsprites_location"),
-    VtabTask("dsprites_orientation", "structured", "orientation", 16, 73728, 'dsprites(predicted_attribute="label_orientation",num_classes=16)', "dsprites_ori", "dsprites", "dsprites_orientation"),
-    VtabTask("smallnorb_azimuth", "structured", "azimuth", 18, 12150, 'smallnorb(predicted_attribute="label_azimuth")', "smallnorb_azi", "smallnorb", "smallnorb_azimuth"),
-    VtabTask("smallnorb_elevation", "structured", "elevation", 9, 12150, 'smallnorb(predicted_attribute="label_elevation")', "smallnorb_ele", "smallnorb", "smallnorb_evaluation"),
+    VtabTask("cifar100", "natural", "classification", 100, 10000, "cifar", "cifar100",
+             tfds="cifar100", kmnp="cifar(num_classes=100)"),
+    VtabTask("caltech101", "natural", "classification", 102, 6084, "caltech101", "caltech101",
+             tfds="caltech101", kmnp="caltech101"),
+    VtabTask("dtd", "natural", "classification", 47, 1880, "dtd", "dtd",
+             tfds="dtd", kmnp="dtd"),
+    VtabTask("flowers102", "natural", "classification", 102, 6149, "oxford_flowers102", "oxford_flowers102",
+             tfds="oxford_flowers102", kmnp="oxford_flowers102"),
+    VtabTask("pets", "natural", "classification", 37, 3669, "oxford_iiit_pet", "oxford_iiit_pet",
+             tfds="oxford_iiit_pet", kmnp="oxford_iiit_pet"),
+    VtabTask("svhn", "natural", "classification", 10, 26032, "svhn", "svhn_cropped",
+             tfds="svhn_cropped", kmnp="svhn"),
+    VtabTask("sun397", "natural", "classification", 397, 21750, "sun397", "sun397",
+             tfds="sun397/tfds", kmnp="sun397"),
+    VtabTask("patch_camelyon", "specialized", "classification", 2, 32768, "patch_camelyon", "patch_camelyon",
+             tfds="patch_camelyon", kmnp="patch_camelyon"),
+    VtabTask("eurosat", "specialized", "classification", 10, 5400, "eurosat", "eurosat",
+             tfds="eurosat/rgb", kmnp="eurosat"),
+    VtabTask("resisc45", "specialized", "classification", 45, 6300, "resisc45", "resisc45",
+             tfds="resisc45", kmnp="resisc45"),
+    VtabTask("retinopathy", "specialized", "classification", 5, 42670, "diabetic_retinopathy",
+             "diabetic_retinopathy_detection",
+             tfds="diabetic_retinopathy_detection/btgraham-300", kmnp='diabetic_retinopathy(config="btgraham-300")'),
+    VtabTask("clevr_count", "structured", "counting", 8, 15000, "clevr_count", "clevr_count",
+             tfds="clevr", kmnp='clevr(task="count_all")'),
+    VtabTask("clevr_distance", "structured", "distance", 6, 15000, "clevr_dist", "clevr_distance",
+             tfds="clevr", kmnp='clevr(task="closest_object_distance")'),
+    VtabTask("dmlab", "structured", "distance", 6, 22735, "dmlab", "dmlab",
+             tfds="dmlab", kmnp="dmlab"),
+    VtabTask("kitti_distance", "structured", "distance", 4, 711, "kitti", "kitti_distance",
+             tfds="kitti", kmnp='kitti(task="closest_vehicle_distance")'),
+    VtabTask("dsprites_location", "structured", "location", 16, 73728, "dsprites_loc", "dsprites_location",
+             tfds="dsprites", kmnp='dsprites(predicted_attribute="label_x_position",num_classes=16)'),
+    VtabTask("dsprites_orientation", "structured", "orientation", 16, 73728, "dsprites_ori", "dsprites_orientation",
+             tfds="dsprites", kmnp='dsprites(predicted_attribute="label_orientation",num_classes=16)'),
+    VtabTask("smallnorb_azimuth", "structured", "azimuth", 18, 12150, "smallnorb_azi", "smallnorb_azimuth",
+             tfds="smallnorb", kmnp='smallnorb(predicted_attribute="label_azimuth")'),
+    VtabTask("smallnorb_elevation", "structured", "elevation", 9, 12150, "smallnorb_ele", "smallnorb_evaluation",
+             tfds="smallnorb", kmnp='smallnorb(predicted_attribute="label_elevation")'),
 )
 # fmt: on
 
@@ -122,7 +142,7 @@ def is_task_folder(path: Path) -> bool:
 
 def task_folders(root: Path) -> dict[str, Path]:
     """Return the task folders directly below ``root``, by task name, in the order of the table."""
-    found = {}
+    found: dict[str, Path] = {}
     for child in sorted(root.iterdir()):
         row = known(child.name)
         if row is not None and is_task_folder(child):
@@ -172,23 +192,25 @@ def read_lists(folder: Path, row: VtabTask) -> Lists:
 def _entries(file: Path, classes: int, problems: list[str]) -> Iterator[Entry]:
     """Yield a list's good lines; describe the others in ``problems``."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise StorageError(f"{file} could not be read as text: {error}") from error
     for number, line in enumerate(lines, start=1):
         where = f"{file.name} line {number}"
-        path, _, label = line.strip().rpartition(" ")
-        if not line.strip():
-            continue
-        if not path.strip() or not label.isdecimal():
-            problems.append(f"{where}: expected 'images/....jpg CLASS', got {line[:80]!r}")
-        elif int(label) >= classes:
-            problems.append(f"{where}: class {label} is not one of 0 to {classes - 1}")
-        elif problem := path_problem(path.strip()):
+        match line.rsplit(None, 1):
+            case []:
+                continue
+            case [path, label] if label.isdecimal():
+                problem = path_problem(path.lstrip())
+                if int(label) >= classes:
+                    problem = f"class {label} is not one of 0 to {classes - 1}"
+                if problem is None:
+                    yield Entry(path=path.lstrip(), label=int(label), where=where)
+            case _:
+                problem = f"expected 'images/NAME.jpg CLASS', got {line[:80]!r}"
+        if problem:
             problems.append(f"{where}: {problem}")
-        else:
-            yield Entry(path=path.strip(), label=int(label), where=where)
-    if not lines:
+    if not any(lines):
         problems.append(f"{file.name}: the list is empty")
 
 

@@ -1,1 +1,1 @@
-
+"""When one method beats the other: data distributions, objectives, quadrants."""

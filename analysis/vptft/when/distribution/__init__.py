@@ -1,1 +1,1 @@
-
+"""Distances between data distributions."""

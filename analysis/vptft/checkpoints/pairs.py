@@ -1,0 +1,54 @@
+"""Pairing runs: VPT and FT of the same task, seed, size and backbone, and what else differs between them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vptft.checkpoints.native import Run
+from vptft.errors import CheckpointError
+
+SEARCHED = {"lr", "key"}
+"""Settings that a method may choose for itself; any other difference is a confound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPair:
+    """A VPT run and an FT run that differ in the method."""
+
+    vpt: Run
+    ft: Run
+
+    @property
+    def confounds(self) -> list[str]:
+        """Settings, besides the learning rate, in which the two sides differ."""
+        ours, theirs = self.vpt.info.settings, self.ft.info.settings
+        names = sorted((ours.keys() | theirs.keys()) - SEARCHED)
+        return [f"{n}: {ours.get(n)} vs {theirs.get(n)}" for n in names if ours.get(n) != theirs.get(n)]
+
+
+def pair_runs(runs: Iterable[Run], *, method: str = "vpt_deep", against: str = "ft") -> list[RunPair]:
+    """Pair runs by task, training size, seed, image size and backbone; runs without a partner are left out.
+
+    Raises
+    ------
+    CheckpointError
+        Two runs stand for the same cell, or no pair is found.
+    """
+    cells: dict[tuple[object, ...], dict[str, Run]] = {}
+    for run in runs:
+        if run.info.method not in (method, against):
+            continue
+        info = run.info
+        cell = cells.setdefault((info.task, info.n_train, info.seed, info.image_size, info.backbone_sha256), {})
+        if info.method in cell:
+            raise CheckpointError(
+                f"Two {info.method} runs of the same task, size and seed: {cell[info.method].folder} and {run.folder}.",
+                "Give folders that hold one of them.",
+            )
+        cell[info.method] = run
+    pairs = [RunPair(vpt=cell[method], ft=cell[against]) for cell in cells.values() if len(cell) == 2]
+    if not pairs:
+        raise CheckpointError(
+            f"No pair of {method} and {against} with the same task, training size, seed, image size and backbone.",
+            "`vptft-analyze runs FOLDER` lists what is there.",
+        )
+    return pairs

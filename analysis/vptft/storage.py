@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -96,6 +97,13 @@ def key_of(*parts: object) -> str:
     """Cache key: SHA-256 of the parts' JSON, so equal content gives an equal key on every machine."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def slug(name: str) -> str:
+    """Name of a folder or file for any name: letters, digits, dots and dashes; a hash where that lost something."""
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:80]
+    lossless = re.fullmatch(r"[A-Za-z0-9./ _-]{1,80}", name) is not None
+    return plain if lossless and plain else f"{plain or 'x'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _umask() -> int:

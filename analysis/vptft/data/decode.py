@@ -12,8 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vptft.data.images import UnreadableImageError
 
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
-"""What a file may be by content. Formats that start another program (EPS) are never tried."""
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file may be by content (JPEG takes MPO with it). Formats that start another program (EPS) are never tried."""
 
 DECODE_ERRORS = (
     OSError, SyntaxError, ValueError, LookupError, ArithmeticError, TypeError, MemoryError, struct.error, zlib.error,

@@ -102,8 +102,6 @@ def fgvc_task(root: Path | str, name: str) -> Task:
         is neither a whole number nor a name, more classes than the task has, a test image that is trained on.
     """
     row, folder = find(name), Path(root).expanduser()
-    if not is_task_folder(folder):
-        raise DataError(f"{folder} does not hold train.json and test.json of {row.name}.", where(row))
     lists, classes = read_lists(folder, row)
     return listed_task(
         name=row.name,
@@ -118,7 +116,9 @@ def fgvc_task(root: Path | str, name: str) -> Task:
 
 
 def read_lists(folder: Path, row: FgvcTask) -> tuple[Lists, tuple[str, ...]]:
-    """Return the lists with ``trainval`` added, and the class names."""
+    """Return the lists with ``trainval`` added, and the class names; see :func:`fgvc_task` for what is refused."""
+    if not is_task_folder(folder):
+        raise DataError(f"{folder} does not hold train.json and test.json of {row.name}.", where(row))
     raw = {split: _pairs(folder / file) for split, file in LISTS.items() if (folder / file).is_file()}
     ids = {_class_key(label): None for pairs in raw.values() for _, label in pairs}
     problems = [

@@ -54,6 +54,8 @@ class OwnFolder:
         Indices of each split's images; empty where the folder is neither split nor in classes.
     layout
         What was recognised, in words.
+    default_split
+        What its name alone stands for: ``trainval`` where the user keeps splits apart, None (all images) otherwise.
     """
 
     found: Scan
@@ -61,6 +63,7 @@ class OwnFolder:
     classes: tuple[str, ...]
     parts: Mapping[Split, np.ndarray]
     layout: str
+    default_split: Split | None = None
 
     def images(self, name: str, split: Split | None = None, n: int | None = None, seed: int = 0) -> ImageSet:
         """Return the images of ``split`` (None: all), or ``n`` of them, balanced over classes.
@@ -177,7 +180,7 @@ def _split_already(found: Scan) -> OwnFolder:
     else:
         parts["trainval"] = np.sort(np.concatenate([parts["train"], parts["val"]]))
     layout += "" if labels is not None else ", without classes"
-    return OwnFolder(found=kept, labels=labels, classes=classes, parts=parts, layout=layout)
+    return OwnFolder(found=kept, labels=labels, classes=classes, parts=parts, layout=layout, default_split="trainval")
 
 
 def _with_val_from_train(

@@ -150,6 +150,20 @@ def task_folders(root: Path) -> dict[str, Path]:
     return {row.name: found[row.name] for row in TASKS if row.name in found}
 
 
+def task_folder(root: Path, row: VtabTask) -> Path:
+    """Return the folder of a task's lists: ``root`` itself, or the one below it that has the task's name."""
+    if is_task_folder(root):
+        return root
+    found = task_folders(root) if root.is_dir() else {}
+    if row.name not in found:
+        raise DataError(
+            f"There is no VTAB-1k task {row.name} in {root}: neither it nor its sub-folder {row.folder} holds "
+            f"{' or '.join(LISTS.values())}.",
+            WHERE,
+        )
+    return found[row.name]
+
+
 def vtab_task(root: Path | str, name: str) -> Task:
     """Return a VTAB-1k task from its own folder, or from the folder of all tasks.
 
@@ -162,9 +176,8 @@ def vtab_task(root: Path | str, name: str) -> Task:
     DataError
         When there is no such task at ``root``.
     """
-    row, folder = find(name), Path(root).expanduser()
-    if not is_task_folder(folder):
-        folder = _below(folder, row)
+    row = find(name)
+    folder = task_folder(Path(root).expanduser(), row)
     return listed_task(
         name=row.name,
         group=row.group,
@@ -212,17 +225,6 @@ def _entries(file: Path, classes: int, problems: list[str]) -> Iterator[Entry]:
             problems.append(f"{where}: {problem}")
     if not any(lines):
         problems.append(f"{file.name}: the list is empty")
-
-
-def _below(root: Path, row: VtabTask) -> Path:
-    found = task_folders(root) if root.is_dir() else {}
-    if row.name not in found:
-        raise DataError(
-            f"There is no VTAB-1k task {row.name} in {root}: neither it nor its sub-folder {row.folder} holds "
-            f"{' or '.join(LISTS.values())}.",
-            WHERE,
-        )
-    return found[row.name]
 
 
 def _names(row: VtabTask) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-
+"""Results in, files out: figures and pages."""

@@ -1,0 +1,195 @@
+"""``fid``, ``quadrants``, ``overfitting``, ``landscape`` and ``attention``: one analysis each, from runs or names."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vptft.cli.options import Device, Json, Out, Runs, Seed, progress, say, write_json, write_table
+
+ExtractorName = Annotated[
+    str,
+    typer.Option("--extractor", help="inception (what FID means), or a backbone: dinov2-s, dinov2-s:224, timm/NAME."),
+]
+Images = Annotated[int, typer.Option("--images", help="Test images, drawn by --seed.", min=1)]
+
+
+def fid(
+    first: Annotated[str, typer.Argument(help="A registered name, a task, photos, or a folder.", metavar="A")],
+    others: Annotated[list[str], typer.Argument(help="One or more sets to compare A with.", metavar="B...")],
+    extractor: ExtractorName = "inception",
+    weights: Annotated[Path | None, typer.Option(help="File of the Inception weights.")] = None,
+    n: Annotated[int | None, typer.Option(help="Images drawn from embedded sets.", min=2)] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Frechet distance between sets of images: FID with Inception features, FD with any other.
+
+    Examples: `vptft-analyze fid imagenet dtd` (after `tasks add`), `vptft-analyze fid photos photo/category
+    plain/category --extractor dinov2-s`
+    """
+    import pandas as pd
+
+    from vptft.data import registry
+    from vptft.features.extractors import load_extractor
+    from vptft.report import assemble
+    from vptft.report.figures.distances import draw_distances
+    from vptft.report.figures.style import save_figure
+    from vptft.storage import slug
+
+    sets = {name: registry.images(name, n=n, seed=seed) for name in (first, *others)}
+    network = load_extractor(extractor, weights=weights, device=device)
+    with progress() as start:
+        results = [
+            assemble.distance(
+                sets[first],
+                sets[other],
+                network,
+                seed=seed,
+                folder=out / "results" / "frechet" / slug(other) if out else None,
+                on_batch=start(f"{first} and {other}", 1),
+            )
+            for other in others
+        ]
+    for warning in dict.fromkeys(text for result in results for text in result.warnings()):
+        say(f"warning: {warning}")
+    if out:
+        save_figure(draw_distances(results), out / "figures" / "distances")
+    frame = pd.concat([result.frame() for result in results], ignore_index=True)
+    write_table(frame, as_json=json, title=network.distance_name)
+
+
+def quadrants(
+    folders: Runs,
+    reference: Annotated[str, typer.Option(help="The pretraining set, or what stands in for it.")] = "photos",
+    extractor: ExtractorName = "dinov2-s",
+    weights: Annotated[Path | None, typer.Option(help="File of the Inception weights.")] = None,
+    images: Annotated[int, typer.Option(help="Images a set for the distance.", min=2)] = 500,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Who wins where: the gap between VPT and FT against data distance and objective.
+
+    Example: `vptft-analyze quadrants checkpoints/quickstart -o reports/mine`
+    """
+    from vptft.checkpoints.native import find_runs
+    from vptft.checkpoints.pairs import pair_runs
+    from vptft.data import registry
+    from vptft.features.extractors import load_extractor
+    from vptft.report import assemble
+    from vptft.report.figures.quadrants import draw_gaps, draw_quadrants
+    from vptft.report.figures.style import save_figure
+    from vptft.storage import slug
+
+    pairs = pair_runs(find_runs(folders))
+    network = load_extractor(extractor, weights=weights, device=device)
+    origin = registry.images(reference, n=images, seed=seed)
+    results = out / "results" if out else None
+    with progress() as start:
+        distances = {
+            task: assemble.distance(
+                origin,
+                registry.images(task, n=images, seed=seed),
+                network,
+                seed=seed,
+                folder=results / "frechet" / slug(task) if results else None,
+                on_batch=start(f"{reference} and {task}", 1),
+            )
+            for task in sorted({pair.vpt.info.task for pair in pairs})
+        }
+    result = assemble.quadrant_plane(pairs, distances, seed=seed, folder=results / "quadrants" if results else None)
+    for confound in sorted({text for pair in pairs for text in pair.confounds}):
+        say(f"warning: the two sides differ in more than the method: {confound}")
+    if out:
+        save_figure(draw_quadrants(result), out / "figures" / "quadrants")
+        save_figure(draw_gaps(result), out / "figures" / "gaps")
+    write_table(result.frame(), as_json=json)
+
+
+def overfitting(folders: Runs, out: Out = None, json: Json = False) -> None:
+    """Training and test loss per epoch, and how far the test loss rises after its minimum.
+
+    Example: `vptft-analyze overfitting checkpoints/quickstart -o reports/mine`
+    """
+    from vptft.checkpoints.native import find_runs
+    from vptft.report import assemble
+    from vptft.report.figures.overfitting import draw_overfitting
+    from vptft.report.figures.style import save_figure
+
+    result = assemble.curves(find_runs(folders), folder=out / "results" / "overfitting" if out else None)
+    if out:
+        save_figure(draw_overfitting(result), out / "figures" / "overfitting")
+    write_table(result.runs, as_json=json)
+
+
+def landscape(
+    folders: Runs,
+    images: Images = 64,
+    points: Annotated[int, typer.Option(help="Odd number of points a side.", min=3)] = 11,
+    extent: Annotated[float, typer.Option(help="Largest step, in filter norms.")] = 0.5,
+    seed: Seed = 0,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """A two-dimensional slice of the test loss around each run: a picture, not evidence.
+
+    Example: `vptft-analyze landscape checkpoints/quickstart/photo-count -o reports/mine`
+    """
+    import pandas as pd
+
+    from vptft.checkpoints.native import find_runs
+    from vptft.report import assemble
+    from vptft.report.figures.landscape import draw_slices
+    from vptft.report.figures.style import save_figure
+    from vptft.storage import slug
+
+    runs = find_runs(folders)
+    results = []
+    with progress() as start:
+        done = start("loss slices", len(runs))
+        for i, run in enumerate(runs):
+            folder = out / "results" / "landscape" / slug(run.label) if out else None
+            results.append(
+                assemble.loss_slice(run, n_images=images, points=points, extent=extent, seed=seed, folder=folder)
+            )
+            done(i + 1, len(runs))
+    if out:
+        save_figure(draw_slices(results), out / "figures" / "landscape")
+    frames = [result.frame().assign(task=result.task, method=result.method) for result in results]
+    write_table(pd.concat(frames, ignore_index=True), as_json=json)
+
+
+def attention(
+    vpt: Annotated[Path, typer.Argument(help="Run folder of a model with prompts.", metavar="VPT_RUN")],
+    ft: Annotated[Path, typer.Argument(help="Run folder of the finetuned model.", metavar="FT_RUN")],
+    images: Images = 32,
+    seed: Seed = 0,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Prompt-aware attention rollout of VPT beside FT, on the same drawn images.
+
+    Example: `vptft-analyze attention checkpoints/quickstart/photo-count/vpt_deep/seed0
+    checkpoints/quickstart/photo-count/ft/seed0 -o reports/mine`
+    """
+    from vptft.checkpoints.native import load_run
+    from vptft.checkpoints.pairs import RunPair
+    from vptft.report import assemble
+    from vptft.report.figures.attention import draw_attention, draw_prompt_share
+    from vptft.report.figures.style import save_figure
+
+    pair = RunPair(vpt=load_run(vpt), ft=load_run(ft))
+    result = assemble.attention_maps(
+        pair, n_images=images, seed=seed, folder=out / "results" / "attention" if out else None
+    )
+    if out:
+        save_figure(draw_attention(result), out / "figures" / "attention")
+        save_figure(draw_prompt_share(result), out / "figures" / "prompt_share")
+    if json:
+        write_json({"settings": dict(result.settings), "rows": result.frame().to_dict("records")})
+    else:
+        write_table(result.frame(), as_json=False)

@@ -1,0 +1,44 @@
+"""The commands, by name; each is wired in the module it is listed with."""
+
+import typer
+
+from vptft.cli import analyses, quickstart, runs, tasks
+from vptft.cli.options import guarded
+
+app = typer.Typer(
+    name="vptft-analyze",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="When and why: visual prompt tuning (VPT) or full finetuning (FT)?",
+    epilog="Start with: `vptft-analyze quickstart`. Data go to stdout, progress to stderr. Exit codes: 0 done, "
+    "1 failed, 2 usage, 130 interrupted; an interrupted command goes on when it is given again.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from vptft import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Answer when and why visual prompt tuning (VPT) or full finetuning (FT) wins."""
+
+
+app.command(rich_help_panel="Start here")(guarded(quickstart.quickstart))
+app.command(rich_help_panel="When")(guarded(analyses.fid))
+app.command(rich_help_panel="When")(guarded(analyses.quadrants))
+app.command(rich_help_panel="Why")(guarded(analyses.overfitting))
+app.command(rich_help_panel="Why")(guarded(analyses.landscape))
+app.command(rich_help_panel="Why")(guarded(analyses.attention))
+app.command(rich_help_panel="Runs and data")(guarded(runs.train))
+app.command(rich_help_panel="Runs and data")(guarded(runs.runs))
+app.command(rich_help_panel="Runs and data")(guarded(runs.backbones))
+app.add_typer(tasks.app, name="tasks", rich_help_panel="Runs and data")

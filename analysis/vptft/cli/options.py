@@ -1,0 +1,112 @@
+"""Options that several commands share, and how they write what they found."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from vptft.errors import VptftError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table to stdout.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results and figures.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)]
+Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.")]
+BackboneName = Annotated[
+    str, typer.Option("--backbone", help="dinov2-s, timm/NAME, or ARCHITECTURE@FILE (see `backbones`).")
+]
+Runs = Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold runs.", metavar="RUNS...")]
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FAILED, INTERRUPTED = 1, 130
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn what can go wrong in a command into a message on stderr and an exit code: 1 failed, 130 interrupted."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except VptftError as error:
+            say(f"error: {error.problem}")
+            if error.hint:
+                say(error.hint)
+            raise typer.Exit(FAILED) from error
+        except KeyboardInterrupt:
+            say("Interrupted. What is finished is kept; the same command goes on from there.")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+def write_table(frame: "pd.DataFrame", *, as_json: bool, title: str = "") -> None:
+    """Write a table to stdout: drawn for a reader, or JSON records."""
+    if as_json:
+        write_json(json.loads(frame.to_json(orient="records", double_precision=15)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left")
+    for column in frame.columns:
+        numeric = frame[column].dtype.kind in "if"
+        table.add_column(Text(str(column)), justify="right" if numeric else "left", overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(Text(_shown(value)) for value in row))
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def write_json(value: Any) -> None:
+    """Write JSON to stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def say(text: str) -> None:
+    """Write a line for the person at the terminal to stderr."""
+    sys.stderr.write(text + "\n")
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int], Callable[[int, int], None]]]:
+    """Progress bars with time left, on stderr. Gives ``start(label, weight)``, which gives a (done, total) callback.
+
+    Where several parts follow each other, the first bar sums them up.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=300) as bars:
+
+        def start(label: str, total: int = 1) -> Callable[[int, int], None]:
+            bar = bars.add_task(label, total=total)
+
+            def update(done: int, total: int) -> None:
+                bars.update(bar, completed=done, total=total, visible=done < total)
+
+            return update
+
+        yield start
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

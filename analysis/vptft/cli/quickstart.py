@@ -1,0 +1,138 @@
+"""``quickstart``: train, measure, report, on the embedded suite; a list of steps, each of which resumes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vptft.cli.options import BackboneName, Device, Json, progress, say, write_json
+
+if TYPE_CHECKING:
+    from vptft.checkpoints.native import Run
+    from vptft.checkpoints.pairs import RunPair
+    from vptft.tuning.study import StudySize
+
+REFERENCE = "photos"
+N_DISTANCE, N_SLICE, SLICE_POINTS, SLICE_EXTENT, N_ATTENTION = 300, 32, 7, 0.5, 24
+"""Images a set for distances; images, points a side and extent of slices; images of attention maps."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of the quickstart: its label, its share of the time, and what it does."""
+
+    label: str
+    weight: float
+    go: Callable[[], object]
+
+
+def quickstart(
+    full: Annotated[
+        bool, typer.Option("--full", help="The whole suite: ten tasks, searched learning rates, three seeds; hours.")
+    ] = False,
+    backbone: BackboneName = "dinov2-s",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path("reports/quickstart"),
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("checkpoints/quickstart"),
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Train VPT and FT on the embedded suite with a real backbone, measure both, and write one HTML page.
+
+    About 5 minutes on two cores; interrupted, the same command goes on. `--full` runs the suite at its standard
+    size into folders of its own.
+
+    Example: `vptft-analyze quickstart` and open reports/quickstart/index.html
+    """
+    from vptft.data import registry
+    from vptft.tuning.study import QUICK, SUITE, run_study, trainings_of
+
+    size = SUITE if full else QUICK
+    if full:
+        out, runs = out.with_name(f"{out.name}-{size.name}"), runs.with_name(f"{runs.name}-{size.name}")
+    tasks = [registry.task(name) for name in size.tasks]
+    with progress() as start:
+        overall = start(f"quickstart, {size.name}", 100)
+        count, done = trainings_of(size, len(tasks)), 0.0
+
+        def on_run(label: str) -> Callable[[int, int], None]:
+            nonlocal done
+            before, bar = done, start(label)
+            done += 1
+
+            def update(epochs: int, total: int) -> None:
+                bar(epochs, total)
+                overall(round(1000 * TRAINING_SHARE * (before + epochs / total) / count), 1000)
+
+            return update
+
+        finished = run_study(size, tasks, backbone=backbone, folder=runs, device=device, on_run=on_run)
+        steps = measuring(size, finished, runs, out, device)
+        weight, passed = sum(step.weight for step in steps), 0.0
+        for step in steps:
+            bar = start(step.label)
+            bar(0, 1)
+            step.go()
+            passed += step.weight
+            bar(1, 1)
+            overall(round(1000 * (TRAINING_SHARE + (1 - TRAINING_SHARE) * passed / weight)), 1000)
+    page = out / "index.html"
+    if json:
+        write_json({"page": str(page), "runs": str(runs)})
+    else:
+        say(f"The page: {page}")
+        typer.echo(str(page))
+
+
+TRAINING_SHARE = 0.6
+"""Part of the whole time that goes into training; for the time left only."""
+
+
+def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path, device: str) -> list[Step]:
+    """Return what is measured and written after training, in order."""
+    from vptft.checkpoints.pairs import pair_runs
+    from vptft.data import registry
+    from vptft.features.extractors import load_extractor
+    from vptft.report import assemble
+    from vptft.report.pages.page import build_page, save_figures
+    from vptft.storage import slug, write_json
+
+    results = out / "results"
+    pairs = pair_runs(runs)
+    first = [pair for pair in pairs if pair.vpt.info.seed == size.seeds[0]]
+    info = runs[0].info
+
+    def distances() -> dict[str, Any]:
+        network = load_extractor(f"{info.backbone}:{info.image_size}", device=device)
+        origin = registry.images(REFERENCE, n=N_DISTANCE)
+        return {
+            task: assemble.distance(
+                origin, registry.images(task, n=N_DISTANCE), network, seed=0, folder=results / "frechet" / slug(task)
+            )
+            for task in size.tasks
+        }
+
+    def slice_of(run: "Run") -> object:
+        target = results / "landscape" / f"{slug(run.info.task)}-{run.info.method}"
+        return assemble.loss_slice(
+            run, n_images=N_SLICE, points=SLICE_POINTS, extent=SLICE_EXTENT, seed=0, folder=target
+        )
+
+    def maps_of(pair: "RunPair") -> object:
+        target = results / "attention" / slug(pair.vpt.info.task)
+        return assemble.attention_maps(pair, n_images=N_ATTENTION, seed=0, folder=target)
+
+    def page() -> None:
+        write_json(results / "study.json", assemble.study_summary(size, runs, pairs, folder, reference=REFERENCE))
+        save_figures(results, out / "figures")
+        build_page(results, out / "index.html", title=f"VPT or full finetuning: {size.name}")
+
+    return [
+        Step("distances", 20, distances),
+        Step("quadrants", 1, lambda: assemble.quadrant_plane(pairs, distances(), seed=0, folder=results / "quadrants")),
+        Step("curves", 1, lambda: assemble.curves(runs, folder=results / "overfitting")),
+        *(Step(f"loss slice: {run.label}", 7, lambda r=run: slice_of(r)) for p in first for run in (p.vpt, p.ft)),
+        *(Step(f"attention: {pair.vpt.info.task}", 3, lambda p=pair: maps_of(p)) for pair in first),
+        Step("page", 8, page),
+    ]

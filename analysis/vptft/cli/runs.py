@@ -1,0 +1,100 @@
+"""``train``, ``runs`` and ``backbones``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vptft.cli.options import BackboneName, Device, Json, Runs, Seed, progress, say, write_json, write_table
+
+
+def train(
+    task: Annotated[str, typer.Argument(help="A task by name (see `tasks list`).")],
+    method: Annotated[str, typer.Option(help="ft, linear, vpt_shallow or vpt_deep.")] = "vpt_deep",
+    backbone: BackboneName = "dinov2-s",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder [default: checkpoints/TASK/METHOD/seedN].")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 20,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    lr: Annotated[float | None, typer.Option(help="Peak AdamW learning rate [default: the method's].")] = None,
+    weight_decay: Annotated[float, typer.Option(min=0)] = 0.01,
+    prompt_length: Annotated[int, typer.Option(help="Prompts a layer.", min=0)] = 10,
+    image_size: Annotated[int, typer.Option(help="Side of the input in pixels.", min=1)] = 56,
+    n_train: Annotated[int | None, typer.Option(help="Training images [default: the task's].", min=2)] = None,
+    n_test: Annotated[int | None, typer.Option(help="Test images [default: the task's].", min=2)] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Train one run; give the same command again after an interruption and it goes on.
+
+    Example: `vptft-analyze train photo/count --method vpt_deep --epochs 6 --n-train 160`
+    """
+    from vptft.data import registry
+    from vptft.storage import slug
+    from vptft.tuning.loop import train as train_run
+    from vptft.tuning.methods import find_method
+    from vptft.tuning.settings import TrainSettings
+
+    settings = TrainSettings(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        prompt_length=prompt_length,
+        image_size=image_size,
+        n_train=n_train,
+        n_test=n_test,
+        seed=seed,
+    )
+    found = registry.task(task)
+    folder = out or Path("checkpoints") / slug(task) / find_method(method).name / f"seed{seed}"
+    with progress() as start:
+        run = train_run(
+            found,
+            find_method(method),
+            backbone=backbone,
+            settings=settings,
+            folder=folder,
+            device=device,
+            on_epoch=start(f"{method} on {task}", epochs),
+        )
+    summary = {"run": str(run.folder), "task": task, "method": method, "test_accuracy": run.info.test_accuracy}
+    if json:
+        write_json(summary)
+    else:
+        say(f"{method} on {task}: test accuracy {run.info.test_accuracy:.3f}")
+        typer.echo(str(run.folder))
+
+
+def runs(folders: Runs, json: Json = False) -> None:
+    """List the complete runs at or below folders.
+
+    Example: `vptft-analyze runs checkpoints`
+    """
+    import pandas as pd
+
+    from vptft.checkpoints.native import find_runs
+
+    shown = ("task", "method", "seed", "n_train", "test_accuracy", "parameters_tuned", "backbone")
+    rows = [
+        {**{name: getattr(run.info, name) for name in shown}, "folder": str(run.folder)} for run in find_runs(folders)
+    ]
+    write_table(pd.DataFrame(rows), as_json=json)
+
+
+def backbones(json: Json = False) -> None:
+    """List the backbones that need no hub, and how to name all others."""
+    import pandas as pd
+
+    from vptft.models.backbones import EMBEDDED
+
+    rows = [{"backbone": name, "pretraining": item.pretraining, "about": item.about} for name, item in EMBEDDED.items()]
+    rows += [
+        {"backbone": "timm/NAME", "pretraining": "by tag", "about": "any timm model with its hub weights; the paper's "
+         "is timm/vit_base_patch16_224.orig_in21k"},
+        {"backbone": "ARCHITECTURE@FILE", "pretraining": "by tag", "about": "local .npz, .safetensors or .pth weights "
+         "of a timm architecture"},
+    ]  # fmt: skip
+    write_table(pd.DataFrame(rows), as_json=json)

@@ -1,0 +1,52 @@
+"""``tasks list``, ``tasks add`` and ``tasks remove``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vptft.cli.options import Json, guarded, say, write_table
+
+app = typer.Typer(no_args_is_help=True, help="The tasks and image sets that have a name.", rich_markup_mode="markdown")
+
+
+@app.command("list")
+@guarded
+def list_tasks(json: Json = False) -> None:
+    """List every known task: embedded, registered, and where the others come from.
+
+    Example: `vptft-analyze tasks list`
+    """
+    import pandas as pd
+
+    from vptft.data import registry
+
+    write_table(pd.DataFrame(registry.names()), as_json=json)
+
+
+@app.command()
+@guarded
+def add(
+    name: Annotated[str, typer.Argument(help="The name to type from now on: imagenet, vtab, dtd, mine.")],
+    path: Annotated[Path, typer.Argument(help="A folder of images, an ImageFolder, or a VTAB-1k or FGVC folder.")],
+    objective: Annotated[str, typer.Option(help="What is asked of an own task's images.")] = "classification",
+) -> None:
+    """Register your data under a name.
+
+    Example: `vptft-analyze tasks add imagenet ~/data/imagenet/val`, then `vptft-analyze fid imagenet dtd`
+    """
+    from vptft.data import registry
+
+    say(str(registry.register(name, path, objective=objective)))
+
+
+@app.command()
+@guarded
+def remove(name: Annotated[str, typer.Argument(help="A name that was added.")]) -> None:
+    """Forget a registered name; the data stay where they are.
+
+    Example: `vptft-analyze tasks remove imagenet`
+    """
+    from vptft.data import registry
+
+    registry.forget(name)

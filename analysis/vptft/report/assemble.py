@@ -1,0 +1,259 @@
+"""From runs and names to results: load what is saved, measure what is not, save it.
+
+Each function makes one result from things on disk. A saved result made from the same inputs and settings is loaded,
+so an interrupted report goes on where it stopped, and deleting one result remakes just that.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from vptft.checkpoints.native import Run
+from vptft.checkpoints.pairs import RunPair
+from vptft.data import registry
+from vptft.data.images import ImageSet
+from vptft.data.tasks import NEAR_OBJECTIVES
+from vptft.data.transforms import normalise
+from vptft.errors import SettingsError
+from vptft.evidence.results import Result
+from vptft.evidence.statistics import PairedDraw
+from vptft.features.extraction import extract
+from vptft.features.extractors import Extractor
+from vptft.provenance import provenance
+from vptft.storage import key_of, read_json
+from vptft.tuning.study import StudySize, edges_of_search
+from vptft.when import quadrants
+from vptft.when.distribution import frechet
+from vptft.why import overfitting
+from vptft.why.attention import maps
+from vptft.why.landscape import slices
+
+R = TypeVar("R", bound=Result)
+BatchCallback = Callable[[int, int], None]
+
+
+def saved_or(kind: type[R], folder: Path | None, inputs: Mapping[str, Any], make: Callable[[dict[str, Any]], R]) -> R:
+    """Load the result in ``folder`` if these inputs made it; otherwise make it and save it there.
+
+    ``make`` takes the settings to keep with the result: the inputs and their key.
+    """
+    settings = {**inputs, "key": key_of(kind.analysis, inputs)}
+    if folder is not None and (path := folder / "result.json").is_file():
+        saved = read_json(path)
+        if saved.get("analysis") == kind.analysis and saved.get("settings", {}).get("key") == settings["key"]:
+            return kind.load(folder)
+    result = make(settings)
+    if folder is not None:
+        result.save(folder)
+    return result
+
+
+def distance(
+    first: ImageSet,
+    second: ImageSet,
+    extractor: Extractor,
+    *,
+    seed: int,
+    folder: Path | None = None,
+    on_batch: BatchCallback = lambda done, total: None,
+) -> frechet.FrechetDistance:
+    """Frechet distance between two sets of images."""
+    inputs = {
+        "first": first.fingerprint(),
+        "second": second.fingerprint(),
+        "extractor": extractor.identity,
+        "seed": seed,
+    }
+
+    def make(settings: dict[str, Any]) -> frechet.FrechetDistance:
+        a, b = (extract(images, extractor, on_batch=on_batch) for images in (first, second))
+        return frechet.measure(a, b, seed=seed, settings=settings)
+
+    return saved_or(frechet.FrechetDistance, folder, inputs, make)
+
+
+def quadrant_plane(
+    pairs: Sequence[RunPair], distances: Mapping[str, frechet.FrechetDistance], *, seed: int, folder: Path | None = None
+) -> quadrants.Quadrants:
+    """Quadrants of run pairs, given each task's distance."""
+    inputs = {
+        "runs": [[_identity(pair.vpt), _identity(pair.ft)] for pair in pairs],
+        "distances": {task: result.settings.get("key") for task, result in sorted(distances.items())},
+        "seed": seed,
+    }
+
+    def make(settings: dict[str, Any]) -> quadrants.Quadrants:
+        tasks = sorted({pair.vpt.info.task for pair in pairs})
+        chosen = [_task_pair([pair for pair in pairs if pair.vpt.info.task == task], distances[task]) for task in tasks]
+        return quadrants.measure(chosen, seed=seed, settings=settings)
+
+    return saved_or(quadrants.Quadrants, folder, inputs, make)
+
+
+def curves(runs: Sequence[Run], *, folder: Path | None = None) -> overfitting.OverfittingCurves:
+    """Loss curves of runs."""
+
+    def make(settings: dict[str, Any]) -> overfitting.OverfittingCurves:
+        histories = [
+            run.history().assign(task=run.info.task, method=run.info.method, seed=run.info.seed) for run in runs
+        ]
+        return overfitting.measure([pd.DataFrame(history) for history in histories], settings=settings)
+
+    return saved_or(overfitting.OverfittingCurves, folder, {"runs": [_identity(run) for run in runs]}, make)
+
+
+def attention_maps(pair: RunPair, *, n_images: int, seed: int, folder: Path | None = None) -> maps.AttentionMaps:
+    """Rollout of both models on test images drawn by ``seed``, never picked."""
+    inputs = {
+        "vpt": _identity(pair.vpt),
+        "ft": _identity(pair.ft),
+        "n_images": n_images,
+        "seed": seed,
+        "drawn": f"{n_images} test images without replacement, seed {seed}",
+    }
+
+    def make(settings: dict[str, Any]) -> maps.AttentionMaps:
+        images = _drawn(pair.vpt, n_images, seed)
+        size = pair.vpt.info.image_size
+        pixels = images.pixels(size)
+        return maps.measure(
+            pair.vpt.model(),
+            pair.ft.model(),
+            images=_inputs(pair.vpt, pixels),
+            pixels=pixels,
+            labels=_labels(images),
+            ids=images.ids,
+            task=pair.vpt.info.task,
+            masks=_masks(images, size),
+            settings=settings,
+        )
+
+    return saved_or(maps.AttentionMaps, folder, inputs, make)
+
+
+def loss_slice(
+    run: Run, *, n_images: int, points: int, extent: float, seed: int, folder: Path | None = None
+) -> slices.LossSlice:
+    """Two-dimensional slice of the test loss around one run."""
+    inputs = {
+        "run": _identity(run),
+        "n_images": n_images,
+        "points": points,
+        "extent": extent,
+        "seed": seed,
+        "split": "test",
+    }
+
+    def make(settings: dict[str, Any]) -> slices.LossSlice:
+        images = _drawn(run, n_images, seed)
+        return slices.measure(
+            run.model(),
+            images=_inputs(run, images.pixels(run.info.image_size)),
+            labels=torch.from_numpy(_labels(images)),
+            label=run.label,
+            task=run.info.task,
+            method=run.info.method,
+            points=points,
+            extent=extent,
+            seed=seed,
+            settings=settings,
+        )
+
+    return saved_or(slices.LossSlice, folder, inputs, make)
+
+
+def _identity(run: Run) -> str:
+    """What makes a run this run: its tuned tensors and its settings."""
+    return f"{run.info.model_sha256} {run.info.settings.get('key')}"
+
+
+def _task_pair(pairs: Sequence[RunPair], result: frechet.FrechetDistance) -> quadrants.TaskPair:
+    info = pairs[0].vpt.info
+    outcomes = [(pair.vpt.predictions(), pair.ft.predictions()) for pair in pairs]
+    for ours, theirs in outcomes:
+        if not np.array_equal(ours.ids, theirs.ids):
+            raise SettingsError(f"{info.task}: the VPT and FT runs were tested on different images.")
+    return quadrants.TaskPair(
+        task=info.task,
+        objective=info.objective,
+        objective_is_far=info.objective not in NEAR_OBJECTIVES,
+        pretraining=info.pretraining,
+        data_is_far=None if info.appearance is None else info.appearance != "photo",
+        distance=result.debiased,
+        measure_name=result.measure_name,
+        draws=tuple(
+            PairedDraw(differences=ours.correct.astype(float) - theirs.correct, groups=ours.groups)
+            for ours, theirs in outcomes
+        ),
+        accuracy_vpt=float(np.mean([ours.accuracy for ours, _ in outcomes])),
+        accuracy_ft=float(np.mean([theirs.accuracy for _, theirs in outcomes])),
+        few_groups=info.few_groups,
+    )
+
+
+def _drawn(run: Run, count: int, seed: int) -> ImageSet:
+    """Test images of a run's task, drawn without replacement and kept in test order."""
+    test = registry.task(run.info.task).load("test", n=run.info.settings["n_test"], seed=run.info.seed)
+    chosen = np.random.default_rng(seed).choice(len(test), size=min(count, len(test)), replace=False)
+    return test.subset(np.sort(chosen))
+
+
+def _inputs(run: Run, pixels: torch.Tensor) -> torch.Tensor:
+    return normalise(pixels, tuple(run.info.mean), tuple(run.info.std))
+
+
+def _labels(images: ImageSet) -> np.ndarray:
+    if images.labels is None:
+        raise SettingsError(f"{images.name} has no labels.")
+    return np.asarray(images.labels, dtype=np.int64)
+
+
+def _masks(images: ImageSet, size: int) -> np.ndarray | None:
+    """Masks at the model's input size, ``(n, size, size)`` bool, cut as the images are."""
+    if images.masks is None:
+        return None
+    out = []
+    for i in range(len(images)):
+        mask = torch.from_numpy(images.masks(i).astype(np.float32))[None, None]
+        out.append(torch.nn.functional.interpolate(mask, size=(size, size), mode="area")[0, 0].numpy() >= 0.5)
+    return np.stack(out)
+
+
+def study_summary(
+    size: StudySize, runs: Sequence[Run], pairs: Sequence[RunPair], folder: Path, *, reference: str
+) -> dict[str, Any]:
+    """What a page says about a study besides its results: settings, runs, confounds, provenance."""
+    info = runs[0].info
+    settings = size.settings
+    shown = ("task", "method", "seed", "test_accuracy", "parameters_tuned", "parameters_total")
+    return {
+        "size": size.name,
+        "backbone": info.backbone,
+        "backbone_sha256": info.backbone_sha256,
+        "pretraining": info.pretraining,
+        "reference": reference,
+        "n_train": settings.n_train,
+        "n_test": settings.n_test,
+        "epochs": settings.epochs,
+        "image_size": settings.image_size,
+        "batch_size": settings.batch_size,
+        "prompt_length": settings.prompt_length,
+        "seeds": list(size.seeds),
+        "searched": size.searched,
+        "learning_rates": {
+            f"{run.info.method} on {run.info.task}": run.info.settings["lr"]
+            for run in runs
+            if run.info.seed == size.seeds[0]
+        },
+        "edges": edges_of_search(folder, runs),
+        "confounds": sorted({text for pair in pairs for text in pair.confounds}),
+        "runs": [
+            {**{name: getattr(run.info, name) for name in shown}, "folder": str(run.folder.relative_to(folder))}
+            for run in runs
+        ],
+        "provenance": provenance(),
+    }

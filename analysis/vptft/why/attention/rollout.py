@@ -53,7 +53,7 @@ def attention_rollout(model: TunedModel, x: torch.Tensor, *, residual: float = 0
     NotApplicable
         On backbones without global self-attention, or with pooling whose query is not known.
     """
-    query = pooling_query(model.layout, model.pooling).to(x.device)
+    query = pooling_query(model.layout, model.pooling)
     layers = [layer._replace(probabilities=layer.probabilities.mean(dim=1)) for layer in model.attention(x)]
     return roll(layers, model.layout, query, residual=residual)
 
@@ -81,9 +81,9 @@ def roll(
     """
     if not 0 <= residual <= 1:
         raise SettingsError(f"The residual weight must lie in [0, 1], got {residual}.")
-    batch = layers[0].probabilities.shape[0]
-    kept = layout.kept.to(query.device)
-    mass = query.expand(batch, -1)
+    first = layers[0].probabilities
+    kept = layout.kept.to(first.device)
+    mass = query.to(first).expand(len(first), -1)
     shares = []
     for layer in reversed(layers):
         full = layer.probabilities.shape[1] == layout.n_tokens

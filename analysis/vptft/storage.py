@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from platformdirs import user_cache_path, user_config_path
 
 from vptft.errors import StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 HOME_VARIABLE = "VPTFT_HOME"
 
@@ -76,15 +79,31 @@ def read_json(path: Path) -> Any:
         raise StorageError(f"{path} could not be read as JSON: {error}") from error
 
 
+def read_arrays(path: Path) -> "dict[str, np.ndarray]":
+    """Read every array of an ``.npz``; a missing or damaged file is a :class:`StorageError` that names it."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:
+        # numpy, zipfile and zlib each have their own errors for a damaged file.
+        raise StorageError(f"{path} could not be read as arrays: {error}") from error
+
+
 @contextmanager
 def lock(target: Path) -> Iterator[None]:
     """Hold ``target`` alone among processes for as long as the block runs."""
+    guard = FileLock(f"{target}.lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        guard.acquire()
     except OSError as error:
         raise _refused(target, error) from error
-    with FileLock(f"{target}.lock"):
+    try:
         yield
+    finally:
+        guard.release()
 
 
 def sha256_of(path: Path) -> str:
@@ -100,9 +119,12 @@ def key_of(*parts: object) -> str:
 
 
 def slug(name: str) -> str:
-    """Name of a folder or file for any name: letters, digits, dots and dashes; a hash where that lost something."""
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:80]
-    lossless = re.fullmatch(r"[A-Za-z0-9./ _-]{1,80}", name) is not None
+    """Name of a folder or file for any name: slashes become dashes, so ``photo/count`` is ``photo-count``.
+
+    A name in which anything else changes, or that holds a dash itself, gets a hash: no two names share a folder.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[:80]
+    lossless = "-" not in name and name.replace("/", "-") == plain
     return plain if lossless and plain else f"{plain or 'x'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 

@@ -17,7 +17,7 @@ from vptft.errors import CheckpointError
 from vptft.models.backbones import Backbone, load_backbone, state_hash
 from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import TunedModel
-from vptft.storage import atomic_path, read_json, write_json, write_text
+from vptft.storage import atomic_path, read_arrays, read_json, write_json, write_text
 
 SCHEMA = 1
 HISTORY_COLUMNS = ("epoch", "split", "loss", "accuracy", "lr", "seconds")
@@ -113,21 +113,23 @@ class Run:
         """Loss (nats) and accuracy (fraction) per epoch and split; columns as in ``HISTORY_COLUMNS``."""
         path = self.folder / "history.csv"
         try:
-            frame = pd.read_csv(path)
+            frame = pd.read_csv(path, float_precision="round_trip")
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} could not be read: {error}") from error
         if tuple(frame.columns) != HISTORY_COLUMNS:
             raise CheckpointError(f"{path} has columns {list(frame.columns)}; expected {list(HISTORY_COLUMNS)}.")
+        epochs = self.info.settings.get("epochs")
+        if frame.isna().any(axis=None) or frame.empty or frame["epoch"].max() != epochs:
+            raise CheckpointError(f"{path} is incomplete: it does not hold every value of all {epochs} epochs.")
         return frame
 
     def predictions(self) -> Predictions:
         """Test ids, labels and logits."""
         path = self.folder / "predictions.npz"
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                found = {field.name: arrays[field.name] for field in fields(Predictions)}
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise CheckpointError(f"{path} could not be read: {error}") from error
+        found = read_arrays(path)
+        expected = {field.name for field in fields(Predictions)}
+        if found.keys() != expected:
+            raise CheckpointError(f"{path} holds {sorted(found)}; expected {sorted(expected)}.")
         return Predictions(**found)
 
     def backbone(self) -> Backbone:
@@ -164,7 +166,8 @@ def tuned_state(model: TunedModel) -> dict[str, torch.Tensor]:
     """What the run changes: parameters with gradients, and the buffers of a tuned backbone."""
     state = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     if any(name.startswith("backbone.") for name in state):
-        state |= {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+        kept = model.state_dict().keys()  # a buffer that is not persistent is made again by the architecture
+        state |= {name: buffer.detach().clone() for name, buffer in model.named_buffers() if name in kept}
     return state
 
 
@@ -185,7 +188,10 @@ def save_run(
 ) -> Run:
     """Write a complete run, ``run.json`` last."""
     with atomic_path(folder / "model.safetensors") as path:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in state.items()}, path)
+        try:
+            save_file({name: tensor.cpu().contiguous() for name, tensor in state.items()}, path)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error  # its own error for a full disk
     write_text(folder / "history.csv", history.to_csv(index=False, lineterminator="\n"))
     with atomic_path(folder / "predictions.npz") as path:
         np.savez_compressed(path, **asdict(predictions))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vptft.cli.options import Device, Json, Out, Runs, Seed, progress, say, write_json, write_table
+from vptft.cli.options import Device, Json, Out, Runs, Seed, progress, records, say, write_json, write_table
 
 ExtractorName = Annotated[
     str,
@@ -190,6 +190,6 @@ def attention(
         save_figure(draw_attention(result), out / "figures" / "attention")
         save_figure(draw_prompt_share(result), out / "figures" / "prompt_share")
     if json:
-        write_json({"settings": dict(result.settings), "rows": result.frame().to_dict("records")})
+        write_json({"settings": dict(result.settings), "rows": records(result.frame())})
     else:
         write_table(result.frame(), as_json=False)

@@ -53,7 +53,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 def write_table(frame: "pd.DataFrame", *, as_json: bool, title: str = "") -> None:
     """Write a table to stdout: drawn for a reader, or JSON records."""
     if as_json:
-        write_json(json.loads(frame.to_json(orient="records", double_precision=15)))
+        write_json(records(frame))
         return
     from rich.console import Console
     from rich.table import Table
@@ -68,6 +68,11 @@ def write_table(frame: "pd.DataFrame", *, as_json: bool, title: str = "") -> Non
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
 
 
+def records(frame: "pd.DataFrame") -> Any:
+    """Rows as plain values; what is not a number is null, which JSON has."""
+    return json.loads(frame.to_json(orient="records", double_precision=15))
+
+
 def write_json(value: Any) -> None:
     """Write JSON to stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -79,7 +84,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int], Callable[[int, int], None]]]:
+def progress() -> Iterator[Callable[..., Callable[[int, int], None]]]:
     """Progress bars with time left, on stderr. Gives ``start(label, weight)``, which gives a (done, total) callback.
 
     Where several parts follow each other, the first bar sums them up.

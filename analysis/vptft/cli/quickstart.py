@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -132,7 +133,7 @@ def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path,
         Step("distances", 20, distances),
         Step("quadrants", 1, lambda: assemble.quadrant_plane(pairs, distances(), seed=0, folder=results / "quadrants")),
         Step("curves", 1, lambda: assemble.curves(runs, folder=results / "overfitting")),
-        *(Step(f"loss slice: {run.label}", 7, lambda r=run: slice_of(r)) for p in first for run in (p.vpt, p.ft)),
-        *(Step(f"attention: {pair.vpt.info.task}", 3, lambda p=pair: maps_of(p)) for pair in first),
+        *(Step(f"loss slice: {run.label}", 7, partial(slice_of, run)) for p in first for run in (p.vpt, p.ft)),
+        *(Step(f"attention: {pair.vpt.info.task}", 3, partial(maps_of, pair)) for pair in first),
         Step("page", 8, page),
     ]

@@ -16,7 +16,7 @@ def train(
         Path | None, typer.Option("--out", "-o", help="Run folder [default: checkpoints/TASK/METHOD/seedN].")
     ] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 20,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
     lr: Annotated[float | None, typer.Option(help="Peak AdamW learning rate [default: the method's].")] = None,
     weight_decay: Annotated[float, typer.Option(min=0)] = 0.01,
     prompt_length: Annotated[int, typer.Option(help="Prompts a layer.", min=0)] = 10,

@@ -1,11 +1,14 @@
-"""``tasks list``, ``tasks add`` and ``tasks remove``."""
+"""``tasks list``, ``tasks add`` and ``tasks forget``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from vptft.cli.options import Json, guarded, say, write_table
+
+# The same words as vptft.data.tasks.Objective, which imports torch; a test holds them together.
+Objective = Literal["classification", "counting", "distance", "location", "orientation", "azimuth", "elevation"]
 
 app = typer.Typer(no_args_is_help=True, help="The tasks and image sets that have a name.", rich_markup_mode="markdown")
 
@@ -29,7 +32,7 @@ def list_tasks(json: Json = False) -> None:
 def add(
     name: Annotated[str, typer.Argument(help="The name to type from now on: imagenet, vtab, dtd, mine.")],
     path: Annotated[Path, typer.Argument(help="A folder of images, an ImageFolder, or a VTAB-1k or FGVC folder.")],
-    objective: Annotated[str, typer.Option(help="What is asked of an own task's images.")] = "classification",
+    objective: Annotated[Objective, typer.Option(help="What is asked of an own task's images.")] = "classification",
 ) -> None:
     """Register your data under a name.
 
@@ -42,10 +45,10 @@ def add(
 
 @app.command()
 @guarded
-def remove(name: Annotated[str, typer.Argument(help="A name that was added.")]) -> None:
+def forget(name: Annotated[str, typer.Argument(help="A name that was added.")]) -> None:
     """Forget a registered name; the data stay where they are.
 
-    Example: `vptft-analyze tasks remove imagenet`
+    Example: `vptft-analyze tasks forget imagenet`
     """
     from vptft.data import registry
 

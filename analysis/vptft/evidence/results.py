@@ -1,6 +1,7 @@
 """Result: what every analysis returns. Its table, its findings, and one way to save and load it."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 
 from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
-from vptft.storage import atomic_path, read_json, write_json, write_text
+from vptft.storage import atomic_path, read_arrays, read_json, write_json, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +38,19 @@ class Result:
 
     def save(self, folder: Path) -> None:
         """Write ``result.json``, one CSV a table, and ``arrays.npz``; the JSON last, so it marks completeness."""
-        plain: dict[str, Any] = {"analysis": self.analysis}
+        (folder / "result.json").unlink(missing_ok=True)
+        tables: dict[str, dict[str, str]] = {}
+        plain: dict[str, Any] = {"analysis": self.analysis, "tables": tables}
         arrays: dict[str, np.ndarray] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, pd.DataFrame):
+                tables[field.name] = {str(column): str(dtype) for column, dtype in value.dtypes.items()}
                 write_text(folder / f"{field.name}.csv", value.to_csv(index=False, lineterminator="\n"))
             elif isinstance(value, np.ndarray):
                 arrays[field.name] = value
+            elif isinstance(value, float) and not math.isfinite(value):
+                plain[field.name] = str(value)
             else:
                 plain[field.name] = value
         if arrays:
@@ -59,14 +65,31 @@ class Result:
         found = plain.pop("analysis", None)
         if found != cls.analysis:
             raise StorageError(f"{folder} holds the analysis {found!r}, not {cls.analysis!r}.")
+        tables = plain.pop("tables", {})
         values: dict[str, Any] = dict(plain)
         if (folder / "arrays.npz").is_file():
-            with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-                values |= {name: arrays[name] for name in arrays.files}
+            values |= read_arrays(folder / "arrays.npz")
+        values |= {name: _read_table(folder / f"{name}.csv", dtypes) for name, dtypes in tables.items()}
+        names = {field.name for field in fields(cls)}
+        missing, unknown = sorted(names - values.keys()), sorted(values.keys() - names)
+        if missing or unknown:
+            raise StorageError(
+                f"{folder} does not hold this result: missing {missing}, unknown {unknown}.", "Make the result again."
+            )
         for field in fields(cls):
-            if (path := folder / f"{field.name}.csv").is_file():
-                values[field.name] = pd.read_csv(path, keep_default_na=True)
-        missing = sorted({field.name for field in fields(cls)} - values.keys())
-        if missing:
-            raise StorageError(f"{folder} is incomplete: {', '.join(missing)} missing.", "Make the result again.")
+            if field.type is float:  # an infinity is a word in the file: JSON has no number for it
+                values[field.name] = float(values[field.name])
         return cls(**values)
+
+
+def _read_table(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """Read a table with the columns it was written with; an empty cell is NaN in a column of numbers only."""
+    if not dtypes:
+        return pd.DataFrame()
+    empty = {name: [""] for name, dtype in dtypes.items() if pd.api.types.pandas_dtype(dtype).kind == "f"}
+    try:
+        return pd.read_csv(
+            path, dtype=dict(dtypes), keep_default_na=False, na_values=empty, float_precision="round_trip"
+        )
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} could not be read as a table: {error}", "Make the result again.") from error

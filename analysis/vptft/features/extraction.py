@@ -10,7 +10,7 @@ import torch
 from vptft.data.images import ImageSet, Skipped, UnreadableImageError
 from vptft.errors import DataError
 from vptft.features.extractors import Extractor
-from vptft.storage import atomic_path, cache_folder, key_of, lock
+from vptft.storage import atomic_path, cache_folder, key_of, lock, read_arrays
 
 BATCH = 64
 
@@ -74,9 +74,9 @@ def extract(
             with atomic_path(target) as path:
                 listed = json.dumps([(item.path, item.reason) for item in skipped])
                 np.savez(path, values=values, kept=kept, skipped=np.array(listed))
-        with np.load(target, allow_pickle=False) as arrays:
-            values, kept = arrays["values"], arrays["kept"]
-            skipped = [Skipped(path=path, reason=reason) for path, reason in json.loads(str(arrays["skipped"]))]
+        arrays = read_arrays(target)
+    values, kept = arrays["values"], arrays["kept"]
+    skipped = [Skipped(path=path, reason=reason) for path, reason in json.loads(str(arrays["skipped"]))]
     return Features(
         name=images.name,
         extractor=extractor.name,

@@ -62,7 +62,7 @@ def load_extractor(name: str = "inception", *, weights: Path | None = None, devi
     if name == "inception":
         return _inception(weights, device)
     backbone, _, size = name.partition(":")
-    if size and not size.isdigit():
+    if size and not (size.isdecimal() and int(size)):
         raise UnknownNameError("extractor", name, EXTRACTORS, hint="A size is written dinov2-s:98.")
     if backbone not in EMBEDDED and not backbone.startswith("timm/") and "@" not in backbone:
         raise UnknownNameError("extractor", name, EXTRACTORS, hint="Also any timm/NAME[:SIZE] or ARCHITECTURE@FILE.")
@@ -94,7 +94,7 @@ def _backbone(name: str, size: int, device: str) -> Extractor:
 def _inception(weights: Path | None, device: str) -> Extractor:
     path = weights or _inception_file()
     model, digest = _load_inception(path)
-    network = model.to(device, memory_format=torch.channels_last)
+    network = model.to(device).to(memory_format=torch.channels_last)
     official = digest.startswith(INCEPTION_HASH_PREFIX)
 
     def embed(batch: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import timm
 import torch
@@ -114,7 +114,7 @@ def load_backbone(name: str, image_size: int) -> Backbone:
     """
     module, pretraining = _build(name)
     sha256 = state_hash(module.state_dict())
-    config = module.pretrained_cfg if hasattr(module, "pretrained_cfg") else {}
+    config: Mapping[str, Any] = getattr(module, "pretrained_cfg", {})
     if hasattr(module, "set_input_size"):
         _resize(module, name, image_size)
     return Backbone(
@@ -173,7 +173,7 @@ def _from_file(architecture: str, path: Path) -> nn.Module:
     _require_architecture(architecture.partition(".")[0])
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}.", "Give an existing .safetensors, .npz or .pth file.")
-    model = timm.create_model(architecture, num_classes=0)
+    model: Any = timm.create_model(architecture, num_classes=0)
     try:
         if path.suffix == ".npz":
             model.load_pretrained(str(path))
@@ -222,7 +222,7 @@ def _load_backbone_state(model: nn.Module, state: dict[str, torch.Tensor], archi
     model.load_state_dict(state, strict=True)
 
 
-def _resize(module: nn.Module, name: str, image_size: int) -> None:
+def _resize(module: Any, name: str, image_size: int) -> None:
     try:
         module.set_input_size(img_size=(image_size, image_size))
     except (AssertionError, ValueError) as error:

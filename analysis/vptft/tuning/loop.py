@@ -42,6 +42,8 @@ from vptft.tuning.settings import TrainSettings
 RESUME_SECONDS = 20.0
 """A resume state is written at the first epoch's end after this long; FT's is three times the network."""
 
+LOWER_LR = "Lower the learning rate (--lr) or lengthen the warm-up."
+
 EpochCallback = Callable[[int, int], None]
 
 
@@ -100,11 +102,18 @@ def train(
         loaded = load_backbone(backbone, settings.image_size)
         key = key_of(task.name, method.name, backbone, loaded.sha256, asdict(settings))
         if is_complete(folder):
-            return _existing(folder, key)
+            run = _existing(folder, key)
+            shutil.rmtree(folder / "resume", ignore_errors=True)
+            return run
         splits = {name: _load_split(task, name, settings) for name in ("train", "val", "test")}
         state = _start(task, method, loaded, settings, device)
         _resume(state, folder, key)
-        _fit(state, splits, loaded, settings, folder=folder, key=key, on_epoch=on_epoch)
+        try:
+            _fit(state, splits, loaded, settings, folder=folder, key=key, on_epoch=on_epoch)
+        except TrainingError:
+            # Taken up again, it would fail there again.
+            shutil.rmtree(folder / "resume", ignore_errors=True)
+            raise
         run = _finish(state, splits, task, method, loaded, settings, folder=folder, key=key)
         shutil.rmtree(folder / "resume", ignore_errors=True)
     return run
@@ -120,7 +129,8 @@ def learning_rate(step: int, total: int, *, peak: float, warmup_fraction: float)
 
 def parameter_groups(model: TunedModel, weight_decay: float) -> list[dict[str, Any]]:
     """Trainable parameters: matrices with decay; vectors, prompts, cls, register and position embeddings without."""
-    decayed, exempt = [], []
+    decayed: list[torch.nn.Parameter] = []
+    exempt: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             embedding = name.endswith(("tokens", "cls_token", "reg_token", "pos_embed"))
@@ -228,7 +238,7 @@ def _train_epoch(
                 raise TrainingError(
                     f"The training loss became {loss.item()} in epoch {state.epoch + 1}, batch {i + 1}, "
                     f"at learning rate {lr:.3g}.",
-                    "Lower the learning rate (--lr) or lengthen the warm-up.",
+                    LOWER_LR,
                 )
             state.optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -244,7 +254,13 @@ def _curve_point(
     split = splits[name]
     logits = predict(state.model, split.pixels[: settings.n_curve], backbone)
     labels = split.labels[: settings.n_curve]
-    return name, F.cross_entropy(logits, labels).item(), float((logits.argmax(1) == labels).float().mean())
+    loss = F.cross_entropy(logits, labels).item()
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"The {name} loss became {loss} in epoch {state.epoch + 1}, at peak learning rate {settings.lr:.3g}.",
+            LOWER_LR,
+        )
+    return name, loss, float((logits.argmax(1) == labels).float().mean())
 
 
 def _finish(
@@ -303,7 +319,10 @@ def _save_resume(state: _State, folder: Path, key: str) -> None:
         "optimizer": state.optimizer.state_dict(),
     }
     with atomic_path(folder / "resume" / "state.pt") as path:
-        torch.save(content, path)
+        try:
+            torch.save(content, path)
+        except RuntimeError as error:
+            raise OSError(f"no space left, or {error}") from error  # its own error for a full disk
 
 
 def _resume(state: _State, folder: Path, key: str) -> None:
@@ -314,10 +333,11 @@ def _resume(state: _State, folder: Path, key: str) -> None:
     device = next(state.model.parameters()).device
     try:
         content = torch.load(path, map_location=device, weights_only=True)
+        found = content["key"]
     except Exception as error:
         # torch.load has a different error for each way a file can be damaged.
         raise CheckpointError(f"{path} is damaged: {error}", f"Remove {folder} and train again.") from error
-    if content["key"] != key:
+    if found != key:
         raise CheckpointError(
             f"{folder} holds an unfinished run with other settings.", "Give another folder, or remove that one."
         )

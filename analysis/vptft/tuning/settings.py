@@ -32,7 +32,7 @@ class TrainSettings:
     """
 
     epochs: int = 20
-    batch_size: int = 32
+    batch_size: int = 16
     lr: float | None = None
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
@@ -54,7 +54,7 @@ class TrainSettings:
         for name in ("warmup_fraction", "prompt_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingsError(f"{name} must lie in [0, 1), got {getattr(self, name)}.")
-        if self.weight_decay < 0 or self.prompt_length < 0 or self.seed < 0:
+        if not self.weight_decay >= 0 or self.prompt_length < 0 or self.seed < 0:
             raise SettingsError(
                 "weight_decay, prompt_length and seed must not be negative, got "
                 f"{self.weight_decay}, {self.prompt_length}, {self.seed}."

@@ -160,6 +160,6 @@ def _searched_lr(size: StudySize, task: Task, method: Method, folder: Path, go: 
             history = go(cell, f"search {lr:g}: {method.name} on {task.name}").history()
             scores[f"{lr:g}"] = float(history[history["split"] == "val"]["accuracy"].iloc[-1])
         write_json(path, scores)
-        # The weights of a search serve nothing once its scores are written, and FT's are large.
-        shutil.rmtree(path.with_suffix(""))
+    # The weights of a search serve nothing once its scores are written, and FT's are large.
+    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
     return chosen_lr(read_json(path))

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
 EXTENT = 1.5
 """Maps cover ``[-EXTENT, EXTENT]`` in both directions; an outline reaches out to 1."""
@@ -17,6 +17,8 @@ BEVEL = 0.24
 _CANVAS = 960
 _HALF = 1.6
 _ROUNDING = 0.035
+_SMOOTHING = 0.02
+_EDGE = 0.03
 
 Point = tuple[float, float]
 
@@ -76,11 +78,10 @@ def heart(pen: Pen) -> None:
 
 def key(pen: Pen) -> None:
     """Key; its front is the end of the shaft, opposite the ring."""
-    pen.polygon((-0.14, 1), (0.14, 1), (0.14, -0.4), (-0.14, -0.4))
-    pen.polygon((-0.5, 0.98), (0.5, 0.98), (0.5, 0.68), (-0.5, 0.68))
-    pen.polygon((-0.42, 0.5), (0.42, 0.5), (0.42, 0.24), (-0.42, 0.24))
-    pen.ellipse((0, -0.58), 0.56)
-    pen.ellipse((0, -0.58), 0.22, ink=0)
+    pen.polygon((-0.15, 1), (0.15, 1), (0.15, -0.3), (-0.15, -0.3))
+    pen.polygon((-0.46, 0.92), (0.46, 0.92), (0.46, 0.58), (-0.46, 0.58))
+    pen.ellipse((0, -0.48), 0.6)
+    pen.ellipse((0, -0.48), 0.27, ink=0)
 
 
 def mushroom(pen: Pen) -> None:
@@ -108,8 +109,7 @@ def puck(pen: Pen) -> None:
 
 
 OUTLINES: dict[str, Callable[[Pen], None]] = {
-    outline.__name__: outline
-    for outline in (arrow, chevron, drop, fish, heart, key, mushroom, plane, die, puck)
+    outline.__name__: outline for outline in (arrow, chevron, drop, fish, heart, key, mushroom, plane, die, puck)
 }
 
 TARGETS = ("arrow", "chevron", "drop", "fish", "heart", "key", "mushroom", "plane")
@@ -142,13 +142,15 @@ def relief(shape: str) -> Relief:
     """Relief of a shape: outline, rounded corners, quarter-circle bevel."""
     distance = _signed_distance(_drawn(shape))
     step = 2 * EXTENT / (GRID - 1)
-    inward = np.clip(gaussian_filter(-distance, 0.02 / step) / BEVEL, 0.02, 1)
-    height = np.sqrt(1 - (1 - inward) ** 2)
-    along_y, along_x = np.gradient(height, step)
+    inward = gaussian_filter(-distance, _SMOOTHING / step) / BEVEL
+    profile = np.clip(inward, _EDGE, 1)
+    height = np.sqrt(1 - (1 - profile) ** 2)
+    steepness = (1 - profile) / height
+    along_y, along_x = np.gradient(inward, step)
     return Relief(
         distance=distance,
         height=np.where(distance < 0, height, 0.0),
-        slope=np.stack([along_x, along_y]),
+        slope=steepness * np.stack([along_x, along_y]),
     )
 
 
@@ -168,6 +170,5 @@ def _signed_distance(inside: np.ndarray) -> np.ndarray:
     signed = (distance_transform_edt(~inside) - distance_transform_edt(inside)) / unit
     steps = np.linspace(-EXTENT, EXTENT, GRID) * unit
     rows, columns = np.meshgrid(centre[0] + steps, centre[1] + steps, indexing="ij")
-    nearest = [np.rint(np.clip(axis, 0, _CANVAS - 1)).astype(int) for axis in (rows, columns)]
-    beyond = np.hypot(rows - nearest[0], columns - nearest[1]) / unit
-    return signed[nearest[0], nearest[1]] + np.where(beyond > 1 / unit, beyond, 0.0)
+    beyond = np.hypot(rows - np.clip(rows, 0, _CANVAS - 1), columns - np.clip(columns, 0, _CANVAS - 1)) / unit
+    return map_coordinates(signed, [rows, columns], order=1, mode="nearest") + beyond

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import lapack, svdvals
+from scipy.linalg import lapack, qr, svdvals
 
 from vptft.errors import DataError
 from vptft.evidence.results import Result
@@ -124,7 +124,7 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
         centred = (values - values.mean(axis=0)) / np.sqrt(len(values) - 1)
         traces += float(np.square(centred).sum())
         # A tall factor is replaced by its triangle, so the product below is never larger than d x d.
-        factors.append(centred if len(values) <= values.shape[1] else np.linalg.qr(centred, mode="r"))
+        factors.append(centred if len(values) <= values.shape[1] else qr(centred, mode="r")[0][: values.shape[1]])
     return _assemble(x.mean(axis=0) - y.mean(axis=0), traces, factors[0] @ factors[1].T)
 
 

@@ -59,7 +59,7 @@ class AttentionMaps(Result):
         return (
             Finding(
                 hypothesis="Y4",
-                statement=f"Share of the rollout map on the object, VPT minus FT: {self.task}, {len(difference)} images",
+                statement=f"Rollout map on the object, VPT minus FT: {self.task}, {len(difference)} drawn images",
                 verdict="inconclusive",
                 reason="one run a side: no verdict",
                 effect=100 * mean,

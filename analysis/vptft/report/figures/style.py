@@ -1,0 +1,249 @@
+"""How every figure looks, and how it is written: one set of settings, no pyplot, the same bytes each time.
+
+Settings start from matplotlib's defaults, never from the user's, and are left as they were found. Sizes are those of
+the printed figure: 5.5 inches is the text width of ICLR and NeurIPS, and no letter is smaller than 7 points there.
+"""
+
+import io
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.gridspec import GridSpecBase
+from matplotlib.textpath import text_to_path
+from matplotlib.transforms import ScaledTranslation
+
+from vptft.errors import SettingsError
+from vptft.evidence.results import Result
+from vptft.storage import atomic_path
+
+WIDTH = 5.5
+"""Inches."""
+SMALL = 7.0
+"""Points; the smallest letter."""
+FONT = "DejaVu Sans"
+"""Ships with matplotlib, so every machine draws the same letters."""
+
+INK, MUTED, FAINT = "#1f2328", "#5f6670", "#d5d9de"
+
+RC: dict[str, Any] = {
+    "pdf.fonttype": 42,  # TrueType: conferences refuse Type 3
+    "ps.fonttype": 42,
+    "svg.hashsalt": "vptft-analyze",
+    "svg.fonttype": "path",
+    "font.family": [FONT],
+    "font.size": 8.0,
+    "text.parse_math": False,  # a task's name may hold dollar signs
+    "text.color": INK,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.5,
+    "figure.labelsize": SMALL,
+    "savefig.dpi": 300,
+    "savefig.facecolor": "white",
+}
+
+styled = matplotlib.style.context(RC, after_reset=True)
+"""Decorator: the function runs under these settings and leaves the caller's as they were."""
+
+DATES_OFF: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What one method is drawn with everywhere; the colours differ in lightness too, so a grey print can be read."""
+
+    label: str
+    colour: str
+    marker: str
+    linestyle: str = "-"
+
+
+VPT = Look(label="VPT", colour="#0b3c7d", marker="o")
+FT = Look(label="FT", colour="#e0700a", marker="s", linestyle="--")
+UNCERTAIN = Look(label="uncertain", colour="#7a7f87", marker="D")
+
+METHODS = {"vpt": VPT, "vpt_deep": VPT, "ft": FT}
+SPARE = (("#3aa6a0", "^"), ("#b1457f", "v"), ("#6b7a1e", "P"), ("#8c6bb1", "X"))
+"""For methods that are neither, in the order of their names."""
+
+
+def looks_of(methods: Iterable[str]) -> dict[str, Look]:
+    """Give each method its look, VPT first, then FT, then the others by name."""
+    names = sorted(set(methods), key=lambda name: (name not in METHODS, name == "ft", name))
+    others = [name for name in names if name not in METHODS]
+    spare = {
+        name: Look(label=printable(name), colour=colour, marker=marker)
+        for name, (colour, marker) in zip(others, SPARE * (len(others) // len(SPARE) + 1), strict=False)
+    }
+    return {name: METHODS.get(name) or spare[name] for name in names}
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """Make an empty figure of that printed size in inches, whose layout keeps labels apart and inside."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr]  # one was just given
+    return figure
+
+
+def place(
+    ax: Axes | None, *, rows: int, columns: int, height: float, width: float = WIDTH, **grid: Any
+) -> tuple[Figure | SubFigure, GridSpecBase]:
+    """Give the grid panels go on: a new figure's, or the place of ``ax`` divided.
+
+    Raises
+    ------
+    SettingsError
+        When ``ax`` stands on no grid and so has no place that could be divided.
+    """
+    if ax is None:
+        figure = new_figure(height, width)
+        return figure, figure.add_gridspec(rows, columns, **grid)
+    spec = ax.get_subplotspec()
+    if spec is None:
+        raise SettingsError("This figure has several panels; give an ax made by add_subplot, not by add_axes.")
+    ax.set_axis_off()
+    return ax.figure, spec.subgridspec(rows, columns, **grid)
+
+
+def root(figure: Figure | SubFigure) -> Figure:
+    """Return the whole figure that ``figure`` is or is part of."""
+    return figure.get_figure(root=True)
+
+
+def table_of(result: Result, *names: str) -> pd.DataFrame:
+    """Give a result's table, which must hold these columns and a row."""
+    frame = result.frame()
+    if missing := [name for name in names if name not in frame]:
+        raise SettingsError(f"The table of {result.analysis} lacks the columns {missing}; it has {list(frame)}.")
+    if frame.empty:
+        raise SettingsError(f"The table of {result.analysis} has no rows, so there is nothing to draw.")
+    return frame
+
+
+@styled
+def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("pdf", "svg", "png")) -> list[Path]:
+    """Write ``path`` with each format's suffix added; equal figures give equal bytes.
+
+    Parameters
+    ----------
+    path
+        Without suffix; dots in the name are kept.
+    """
+    if unknown := sorted(set(formats) - DATES_OFF.keys()):
+        raise SettingsError(f"Figures are written as {', '.join(DATES_OFF)}, not as {', '.join(unknown)}.")
+    targets = [path.with_name(f"{path.name}.{name}") for name in formats]
+    for name, target in zip(formats, targets, strict=True):
+        with atomic_path(target) as temporary:
+            figure.savefig(temporary, format=name, metadata=DATES_OFF[name])
+    return targets
+
+
+@styled
+def to_svg(figure: Figure) -> str:
+    """Return the figure as SVG text, letters as outlines."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata=DATES_OFF["svg"])
+    return buffer.getvalue().decode()
+
+
+@styled
+def to_png(figure: Figure, dpi: float = 200) -> bytes:
+    """Return the figure as PNG bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata=DATES_OFF["png"])
+    return buffer.getvalue()
+
+
+def printable(text: str) -> str:
+    """Return the text on one line, with what the font cannot show replaced and direction overrides removed."""
+    known = _glyphs()
+    plain = " ".join(text.split())
+    seen = (character for character in plain if unicodedata.category(character) not in ("Cc", "Cf"))
+    return "".join(character if ord(character) in known else "\N{REPLACEMENT CHARACTER}" for character in seen)
+
+
+def fitted(text: str, points: float, size: float = SMALL) -> str:
+    """Return the text as :func:`printable`, its middle left out where it would be wider than ``points``."""
+    whole = printable(text)
+    if text_width(whole, size) <= points:
+        return whole
+    for kept in range(min(len(whole), 200), 3, -1):
+        short = f"{whole[: kept - kept // 2]}…{whole[-(kept // 2) :]}"
+        if text_width(short, size) <= points:
+            return short
+    return "…"
+
+
+def text_width(text: str, size: float = SMALL) -> float:
+    """Width in points of one line."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(family=FONT, size=size), False)
+    return float(width)
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """Return the number with its sign, zero without: ``+3.2``, ``−0.4``, ``0.0``."""
+    rounded = round(value, digits)
+    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """Return ``+3.2 [+1.0, +5.4]``."""
+    return f"{signed(value)} [{signed(low)}, {signed(high)}]"
+
+
+def legend_below(axes: Axes, handles: Sequence[Artist], points: float = 28) -> None:
+    """Put a legend in one row that many points below the axes, under tick labels and axis label."""
+    offset = ScaledTranslation(0, -points / 72, root(axes.figure).dpi_scale_trans)
+    axes.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        bbox_transform=axes.transAxes + offset,
+        ncols=len(handles),
+        borderpad=0,
+    )
+
+
+def dodge(positions: Sequence[float], gap: float, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """Move positions apart by at least ``gap``, inside ``[low, high]`` while they fit, keeping their order."""
+    order = np.argsort(positions, kind="stable")
+    moved = np.asarray(positions, dtype=float)[order]
+    steps = gap * np.arange(len(moved))
+    upwards = np.maximum.accumulate(moved - steps) + steps
+    top = max(high, low + (steps[-1] if len(steps) else 0.0))
+    downwards = np.minimum.accumulate((np.minimum(upwards, top) - steps)[::-1])[::-1] + steps
+    out = np.empty_like(moved)
+    out[order] = np.maximum(downwards, low + steps)
+    return out
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(get_font(findfont(FONT)).get_charmap())

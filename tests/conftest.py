@@ -1,0 +1,125 @@
+"""A home of each test's own, and a toy task small enough to train in a tenth of a second."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vptft.data.images import ImageSet, UnreadableImageError
+from vptft.data.tasks import Task
+from vptft.tuning.loop import train
+from vptft.tuning.methods import METHODS
+from vptft.tuning.settings import TrainSettings
+
+torch.set_num_threads(1)
+
+CLASSES = ("red", "green", "blue")
+TOY_SETTINGS = TrainSettings(epochs=2, batch_size=8, image_size=32, prompt_length=4, n_train=20, n_val=9, n_test=12)
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory, monkeypatch):
+    """Cache and configuration of this test alone; outside ``tmp_path``, which some tests scan."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("VPTFT_HOME", str(folder))
+    return folder
+
+
+def square(label, rng, size=32):
+    """A coloured square of half the side, somewhere on noise."""
+    pixels = rng.integers(0, 60, size=(size, size, 3), dtype=np.uint8)
+    top, left = rng.integers(0, size // 2, size=2)
+    pixels[top : top + size // 2, left : left + size // 2] = 40
+    pixels[top : top + size // 2, left : left + size // 2, label] = 220
+    return Image.fromarray(pixels)
+
+
+def toy_images(name, n, seed, bad=()):
+    """``n`` squares, two a group, classes going round; images ``bad`` cannot be read."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n, dtype=np.int64) % len(CLASSES)
+    pictures = [square(label, rng) for label in labels]
+
+    def read(i):
+        if i in bad:
+            raise UnreadableImageError(f"{name}/{i}.png", "broken on purpose")
+        return pictures[i]
+
+    return ImageSet(
+        name=name,
+        ids=tuple(f"{name}/{i}.png" for i in range(n)),
+        read=read,
+        groups=tuple(f"{name} {i // 2}" for i in range(n)),
+        fingerprint=lambda: f"toy {n} {seed} {sorted(bad)}",
+        labels=labels,
+        classes=CLASSES,
+    )
+
+
+@pytest.fixture
+def make_images():
+    """``make_images(name, n, seed, bad=())``: a set of coloured squares."""
+    return toy_images
+
+
+def toy(name="toy/colour", **fields):
+    def load(split, n=None, seed=0):
+        return toy_images(split, n or 24, (seed, 1) if split == "train" else 9)
+
+    return Task(
+        **{"name": name, "group": "own", "objective": "classification", "classes": CLASSES, "load": load, **fields}
+    )
+
+
+@pytest.fixture
+def make_task():
+    """``make_task(name=..., **fields)``: the toy task with some of its fields changed."""
+    return toy
+
+
+@pytest.fixture
+def toy_task():
+    """Three colours of a square; training draws differ by seed, the other splits do not."""
+    return toy()
+
+
+@pytest.fixture
+def settings():
+    """Two epochs of 20 images in batches of 8."""
+    return TOY_SETTINGS
+
+
+@pytest.fixture
+def go(toy_task):
+    """``go(method, folder, settings, **others)``: train the toy task on the backbone ``tiny``."""
+
+    def run(method, folder, settings, *, task=toy_task, **others):
+        return train(task, METHODS[method], backbone="tiny", settings=settings, folder=folder, **others)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """One finished run of every method, on the toy task, to be read and never changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    settings = replace(TOY_SETTINGS, lr=1e-3)
+    return {
+        name: train(toy(), method, backbone="tiny", settings=settings, folder=folder / name)
+        for name, method in METHODS.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory):
+    """A folder of coloured squares, ten a class, one sub-folder a class."""
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(5)
+    for label, name in enumerate(CLASSES):
+        (root / name).mkdir()
+        for i in range(10):
+            square(label, rng).save(root / name / f"{i}.png")
+    return Path(root)

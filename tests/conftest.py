@@ -1,5 +1,6 @@
 """A home of each test's own, and a toy task small enough to train in a tenth of a second."""
 
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,22 @@ def go(toy_task):
         return train(task, METHODS[method], backbone="tiny", settings=settings, folder=folder, **others)
 
     return run
+
+
+@pytest.fixture
+def start_process(own_home, pytestconfig):
+    """``start_process(source, **names)``: run source text in a process of its own, which has imported the package."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vptft.tuning.loop", "vptft.features.extraction"])
+    prepare = "import os, sys\nos.environ['VPTFT_HOME'] = home\nsys.path.insert(0, tests)\nimport conftest\n"
+
+    def start(source, **names):
+        names |= {"home": str(own_home), "tests": str(pytestconfig.rootpath / "tests")}
+        process = context.Process(target=exec, args=(prepare + source, names))
+        process.start()
+        return process
+
+    return start
 
 
 @pytest.fixture(scope="session")

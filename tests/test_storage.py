@@ -171,7 +171,8 @@ def test_arrays_with_damage_or_objects_are_refused(tmp_path):
 
 SAME_LETTERS = [
     "photo/count", "photo-count", "photo count", "photo_count", "photo//count", "/photo/count", "photo/count/",
-    "photo/count.", ".photo/count", "photo:count", "photo/co\u00fcnt", "photo/count" + "x" * 80, "photo/count" + "x" * 81,
+    "photo/count.", ".photo/count", "photo:count", "photo/co\u00fcnt",
+    "photo/count" + "x" * 80, "photo/count" + "x" * 81,
 ]  # fmt: skip
 
 

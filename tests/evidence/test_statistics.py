@@ -19,9 +19,7 @@ def simulate(rng, *, n_tasks, n_seeds, n_groups, of_seed, of_image, of_both):
     tasks = []
     for _ in range(n_tasks):
         shared = rng.normal(0, of_image, n_groups)
-        tasks.append(
-            [draw(rng.normal(0, of_seed) + shared + rng.normal(0, of_both, n_groups)) for _ in range(n_seeds)]
-        )
+        tasks.append([draw(rng.normal(0, of_seed) + shared + rng.normal(0, of_both, n_groups)) for _ in range(n_seeds)])
     return tasks
 
 
@@ -29,7 +27,7 @@ def coverage(repetitions=200, **sizes):
     rng = np.random.default_rng(12)
     hits = 0
     for i in range(repetitions):
-        interval = hierarchical_bootstrap(simulate(rng, **sizes), mean_of_tasks, seed=i, draws=400)
+        interval = hierarchical_bootstrap(simulate(rng, **sizes), mean_of_tasks, seed=i, draws=200)
         hits += interval.low <= 0 <= interval.high
     return hits / repetitions
 
@@ -112,9 +110,7 @@ def test_pairing_takes_out_what_both_methods_share():
     ft = rng.random(500) < 0.5
     vpt = ft ^ (rng.random(500) < 0.04)
     paired = hierarchical_bootstrap([[draw(vpt.astype(float) - ft)]], mean_of_tasks, seed=0)
-    unpaired = hierarchical_bootstrap(
-        [[draw(vpt)], [draw(ft)]], lambda means: means @ np.array([1.0, -1.0]), seed=0
-    )
+    unpaired = hierarchical_bootstrap([[draw(vpt)], [draw(ft)]], lambda means: means @ np.array([1.0, -1.0]), seed=0)
     assert paired.value == pytest.approx(unpaired.value)
     assert paired.high - paired.low < 0.4 * (unpaired.high - unpaired.low)
 
@@ -135,13 +131,13 @@ def test_a_seed_gives_one_interval_and_another_seed_another():
 @pytest.mark.parametrize(
     "sizes",
     [
-        {"n_tasks": 1, "n_seeds": 1, "n_groups": 60, "of_seed": 0.0, "of_image": 1.0, "of_both": 0.0},
-        {"n_tasks": 1, "n_seeds": 3, "n_groups": 60, "of_seed": 0.0, "of_image": 1.0, "of_both": 0.3},
-        {"n_tasks": 1, "n_seeds": 3, "n_groups": 60, "of_seed": 0.1, "of_image": 1.0, "of_both": 0.0},
-        {"n_tasks": 10, "n_seeds": 3, "n_groups": 60, "of_seed": 0.1, "of_image": 1.0, "of_both": 0.3},
-        {"n_tasks": 10, "n_seeds": 3, "n_groups": 60, "of_seed": 0.5, "of_image": 0.2, "of_both": 0.2},
+        {"n_tasks": 1, "n_seeds": 1, "n_groups": 30, "of_seed": 0.0, "of_image": 1.0, "of_both": 0.0},
+        {"n_tasks": 1, "n_seeds": 3, "n_groups": 30, "of_seed": 0.0, "of_image": 1.0, "of_both": 0.3},
+        {"n_tasks": 1, "n_seeds": 3, "n_groups": 30, "of_seed": 0.1, "of_image": 1.0, "of_both": 0.0},
+        {"n_tasks": 6, "n_seeds": 3, "n_groups": 30, "of_seed": 0.1, "of_image": 1.0, "of_both": 0.3},
+        {"n_tasks": 6, "n_seeds": 3, "n_groups": 30, "of_seed": 0.5, "of_image": 0.2, "of_both": 0.2},
     ],
-    ids=["one seed", "images that seeds share", "seeds and images", "ten tasks", "ten tasks, seeds dominate"],
+    ids=["one seed", "images that seeds share", "seeds and images", "six tasks", "six tasks, seeds dominate"],
 )
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(sizes):
     assert 0.88 <= coverage(**sizes) <= 0.99

@@ -9,10 +9,10 @@ from skimage.measure import find_contours
 from vptft.data.suite.shapes import BEVEL, EXTENT, GRID, TARGETS, relief
 
 SIZE = 112
-ELEVATION = np.deg2rad(52)
+ELEVATION = np.deg2rad(57)
 RANGE = 2.6
-HEIGHT, REACH = 0.12, 0.295
-COLUMNS = [-0.62 + 1.24 * k / 8 for k in range(9)]
+HEIGHT, REACH = 0.12, 0.335
+COLUMNS = [-0.58 + 1.16 * k / 8 for k in range(9)]
 DISTANCES = [-0.64 + 1.42 * k / 6 for k in range(7)]
 LAYERS = (0.0, 0.4, 0.75, 0.95)
 JITTER = np.deg2rad([-11, 0, 11])

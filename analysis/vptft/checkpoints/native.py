@@ -113,7 +113,7 @@ class Run:
         """Loss (nats) and accuracy (fraction) per epoch and split; columns as in ``HISTORY_COLUMNS``."""
         path = self.folder / "history.csv"
         try:
-            frame = pd.read_csv(path, float_precision="round_trip")
+            frame = pd.read_csv(path)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} could not be read: {error}") from error
         if tuple(frame.columns) != HISTORY_COLUMNS:

@@ -16,7 +16,7 @@ Images = Annotated[int, typer.Option("--images", help="Test images, drawn by --s
 
 def fid(
     first: Annotated[str, typer.Argument(help="A registered name, a task, photos, or a folder.", metavar="A")],
-    others: Annotated[list[str], typer.Argument(help="One or more sets to compare A with.", metavar="B...")],
+    others: Annotated[list[str], typer.Argument(help="One or more sets to compare A with.", metavar="B")],
     extractor: ExtractorName = "inception",
     weights: Annotated[Path | None, typer.Option(help="File of the Inception weights.")] = None,
     n: Annotated[int | None, typer.Option(help="Images drawn from embedded sets.", min=2)] = None,

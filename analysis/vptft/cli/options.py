@@ -22,7 +22,7 @@ Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.
 BackboneName = Annotated[
     str, typer.Option("--backbone", help="dinov2-s, timm/NAME, or ARCHITECTURE@FILE (see `backbones`).")
 ]
-Runs = Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold runs.", metavar="RUNS...")]
+Runs = Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold runs.", metavar="RUNS")]
 
 
 P = ParamSpec("P")

@@ -85,7 +85,10 @@ def runs(folders: Runs, json: Json = False) -> None:
 
 
 def backbones(json: Json = False) -> None:
-    """List the backbones that need no hub, and how to name all others."""
+    """List the backbones that need no hub, and how to name all others.
+
+    Example: `vptft-analyze backbones`
+    """
     import pandas as pd
 
     from vptft.models.backbones import EMBEDDED

@@ -57,6 +57,8 @@ def judge(low: float, high: float, *, predicted_sign: Literal[1, -1], n_seeds: i
     if n_seeds < SEEDS_FOR_A_VERDICT:
         count = "one seed" if n_seeds == 1 else f"{n_seeds} seeds"
         return "inconclusive", f"{count}: no verdict"
+    if not low <= high:
+        return "inconclusive", "the 95% interval is not defined"
     if low > 0 or high < 0:
         agrees = (low > 0) == (predicted_sign > 0)
         return ("supported" if agrees else "refuted"), "the 95% interval excludes zero"

@@ -86,10 +86,16 @@ def _read_table(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """Read a table with the columns it was written with; an empty cell is NaN in a column of numbers only."""
     if not dtypes:
         return pd.DataFrame()
-    empty = {name: [""] for name, dtype in dtypes.items() if pd.api.types.pandas_dtype(dtype).kind == "f"}
     try:
-        return pd.read_csv(
-            path, dtype=dict(dtypes), keep_default_na=False, na_values=empty, float_precision="round_trip"
-        )
-    except (OSError, ValueError) as error:
+        text = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return pd.DataFrame({name: _column(text[name], dtype) for name, dtype in dtypes.items()})
+    except (OSError, ValueError, KeyError) as error:
         raise StorageError(f"{path} could not be read as a table: {error}", "Make the result again.") from error
+
+
+def _column(text: pd.Series, dtype: str) -> pd.Series:
+    """Cells as written to the values they were written from; Python reads a float back exactly."""
+    kind = pd.api.types.pandas_dtype(dtype).kind
+    if kind == "f":
+        return pd.Series([float(cell or "nan") for cell in text], dtype=dtype)
+    return text == "True" if kind == "b" else text.astype(dtype)

@@ -70,9 +70,10 @@ def hierarchical_bootstrap(
 def _resampled_means(task: Sequence[PairedDraw], rng: np.random.Generator, draws: int) -> np.ndarray:
     """Means over resampled seeds of means over resampled groups, ``(draws,)``."""
     names = [np.unique(draw.groups) for draw in task]
-    drawn = [_times_drawn(len(groups), rng, draws) for groups in names]
     if all(np.array_equal(groups, names[0]) for groups in names):
-        drawn = drawn[:1] * len(task)
+        drawn = [_times_drawn(len(names[0]), rng, draws)] * len(task)
+    else:
+        drawn = [_times_drawn(len(groups), rng, draws) for groups in names]
     of_seed = np.stack([_cluster_means(draw, times) for draw, times in zip(task, drawn, strict=True)])
     chosen = rng.integers(len(task), size=(max(1, len(task) - 1), draws))
     return np.take_along_axis(of_seed, chosen, axis=0).mean(axis=0)

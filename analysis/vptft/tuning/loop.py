@@ -119,23 +119,29 @@ def train(
     return run
 
 
-def learning_rate(step: int, total: int, *, peak: float, warmup_fraction: float) -> float:
-    """Linear warm-up from peak/warm to peak, then half a cosine to zero (Loshchilov and Hutter 2017)."""
+def schedule(step: int, total: int, *, warmup_fraction: float) -> float:
+    """Part of the peak learning rate: linear warm-up to 1, then half a cosine to 0 (Loshchilov and Hutter 2017)."""
     warm = math.ceil(total * warmup_fraction)
     if step < warm:
-        return peak * (step + 1) / warm
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
-def parameter_groups(model: TunedModel, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters: matrices with decay; vectors, prompts, cls, register and position embeddings without."""
-    decayed: list[torch.nn.Parameter] = []
-    exempt: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            embedding = name.endswith(("tokens", "cls_token", "reg_token", "pos_embed"))
-            (exempt if parameter.ndim < 2 or embedding else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": exempt, "weight_decay": 0.0}]
+def parameter_groups(model: TunedModel, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Trainable parameters by weight decay and peak learning rate.
+
+    Matrices decay; vectors, prompts, cls, register and position embeddings do not. The head has a rate of its own,
+    unless it is all that is tuned.
+    """
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    tuned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    head_only = all(name.startswith("head.") for name in tuned)
+    for name, parameter in tuned.items():
+        embedding = name.endswith(("tokens", "cls_token", "reg_token", "pos_embed"))
+        decay = 0.0 if parameter.ndim < 2 or embedding else settings.weight_decay
+        peak = settings.head_lr if name.startswith("head.") and not head_only else settings.lr or 0.0
+        groups.setdefault((decay, peak), []).append(parameter)
+    return [{"params": ps, "weight_decay": decay, "peak": peak} for (decay, peak), ps in groups.items()]
 
 
 @torch.inference_mode()
@@ -164,7 +170,8 @@ def _load_split(task: Task, name: Split, settings: TrainSettings) -> SplitTensor
     count = {"train": settings.n_train, "val": settings.n_val, "test": settings.n_test}[name]
     images: ImageSet = task.load(name, n=count, seed=settings.seed)
     if images.labels is None or len(images) < 2:
-        raise DataError(f"{images.name}: {len(images)} labelled images; training needs at least two.")
+        found = "no labels" if images.labels is None else f"{len(images)} images"
+        raise DataError(f"{images.name} has {found}; training needs at least two labelled images.")
     return SplitTensors(
         pixels=images.pixels(settings.image_size),
         labels=torch.from_numpy(np.asarray(images.labels, dtype=np.int64)),
@@ -182,7 +189,7 @@ def _start(task: Task, method: Method, backbone: Backbone, settings: TrainSettin
         prompt_dropout=settings.prompt_dropout,
         seed=settings.seed,
     ).to(device)
-    return _State(model=model, optimizer=torch.optim.AdamW(parameter_groups(model, settings.weight_decay)))
+    return _State(model=model, optimizer=torch.optim.AdamW(parameter_groups(model, settings)))
 
 
 def _fit(
@@ -228,9 +235,10 @@ def _train_epoch(
         torch.manual_seed(settings.seed * 1_000_003 + state.epoch)
         for i, batch in enumerate(batches):
             step = state.epoch * len(batches) + i
-            lr = learning_rate(step, total, peak=settings.lr or 0.0, warmup_fraction=settings.warmup_fraction)
+            part = schedule(step, total, warmup_fraction=settings.warmup_fraction)
             for group in state.optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = part * group["peak"]
+            lr = part * (settings.lr or 0.0)
             labels = split.labels[batch].to(device)
             logits = state.model(normalise(split.pixels[batch].to(device), backbone.mean, backbone.std))
             loss = F.cross_entropy(logits, labels)
@@ -260,7 +268,7 @@ def _curve_point(
             f"The {name} loss became {loss} in epoch {state.epoch + 1}, at peak learning rate {settings.lr:.3g}.",
             LOWER_LR,
         )
-    return name, loss, float((logits.argmax(1) == labels).float().mean())
+    return name, loss, int((logits.argmax(1) == labels).sum()) / len(labels)
 
 
 def _finish(

@@ -49,28 +49,28 @@ METHODS: Mapping[str, Method] = {
             about="full finetuning: every weight",
             tunes_backbone=True,
             prompt_layers=None,
-            learning_rates=(1e-5, 5e-5, 2e-4),
+            learning_rates=(3e-6, 1e-5, 3e-5),
         ),
         Method(
             name="linear",
             about="linear probe: the head on frozen features",
             tunes_backbone=False,
             prompt_layers=None,
-            learning_rates=(1e-3, 5e-3, 2e-2),
+            learning_rates=(2e-3, 5e-3, 2e-2),
         ),
         Method(
             name="vpt_shallow",
             about="prompts before the first layer, and the head (Jia et al. 2022)",
             tunes_backbone=False,
             prompt_layers=lambda depth: (0,),
-            learning_rates=(1e-3, 5e-3, 2e-2),
+            learning_rates=(3e-4, 1e-3, 3e-3),
         ),
         Method(
             name="vpt_deep",
             about="new prompts before every layer, and the head (Jia et al. 2022); the paper's VPT",
             tunes_backbone=False,
             prompt_layers=lambda depth: tuple(range(depth)),
-            learning_rates=(1e-3, 5e-3, 2e-2),
+            learning_rates=(3e-4, 1e-3, 3e-3),
         ),
     )
 }

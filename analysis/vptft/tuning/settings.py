@@ -14,7 +14,10 @@ class TrainSettings:
     epochs, batch_size
         Passes over the training images, and images a step.
     lr
-        Peak learning rate; None takes the method's default.
+        Peak learning rate of what the method tunes besides the head; None takes the method's default.
+    head_lr
+        Peak learning rate of the head, the same for all methods: a head that crawls at the rate of finetuning would
+        make FT look worse than it is. A linear probe's head takes ``lr``.
     weight_decay
         Decoupled decay of matrices; vectors, prompts and embeddings are exempt.
     warmup_fraction
@@ -34,6 +37,7 @@ class TrainSettings:
     epochs: int = 20
     batch_size: int = 16
     lr: float | None = None
+    head_lr: float = 2e-3
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
     prompt_length: int = 10
@@ -46,7 +50,7 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "image_size", "n_curve")
+        positive = ("head_lr", "epochs", "batch_size", "image_size", "n_curve")
         optional = ("n_train", "n_val", "n_test", "lr")
         for name in (*positive, *(name for name in optional if getattr(self, name) is not None)):
             if not getattr(self, name) > 0:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-ELEVATION = np.deg2rad(52.0)
+ELEVATION = np.deg2rad(57.0)
 """Angle of the line of sight with the table."""
 RANGE = 2.6
 """Distance of the camera from the origin of the table; half the width seen at the origin is 1."""

@@ -43,13 +43,14 @@ class Sight:
 def see(solids: Sequence[Solid], size: int) -> Sight:
     """Cast one ray a pixel and keep the nearest hit."""
     directions = _rays(size)
-    nearest = table_reach(size).copy()
+    empty = table_reach(size)
+    nearest = empty.copy()
     seen = np.full((size, size), NOTHING, dtype=np.int8)
     whole = []
     for index, solid in enumerate(solids):
         window = _window(solid, size)
         reach = _reach(solid, directions[window])
-        whole.append(int(np.isfinite(reach).sum()))
+        whole.append(int((reach < empty[window]).sum()))
         closer = reach < nearest[window]
         nearest[window][closer] = reach[closer]
         seen[window][closer] = index

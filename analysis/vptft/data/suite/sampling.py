@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from vptft.data.suite.camera import on_table, project, x_at
-from vptft.data.suite.raycast import visible_shares
+from vptft.data.suite.raycast import sample, to_local, visible_shares
 from vptft.data.suite.scenes import (
     COLUMN_EDGES,
     DISTANCE_EDGES,
@@ -16,19 +16,19 @@ from vptft.data.suite.scenes import (
     Scene,
     Solid,
 )
-from vptft.data.suite.shapes import COMPANIONS, TARGETS
+from vptft.data.suite.shapes import COMPANIONS, TARGETS, relief
 from vptft.data.suite.textures import TEXTURES
 from vptft.data.suite.tiles import PARTS, Part, Tile, background_tiles
 from vptft.errors import DataError
 
-TARGET_SIZE = (0.28, 0.31)
+TARGET_SIZE = (0.32, 0.35)
 """Reach of a target's outline from its centroid; half the picture is 1 wide at the middle of the table."""
 COMPANION_SIZE = (0.105, 0.13)
-TARGET_SHOWS = 0.95
+TARGET_SHOWS = 0.93
 """Least part of the target's silhouette that nothing hides; its direction stays readable."""
 COMPANION_SHOWS = 0.6
 """Least part of a companion's silhouette that nothing hides; it can always be counted."""
-GAP = 0.03
+GAP = 0.015
 """Least clearance between solids on the table."""
 FRAME = 0.93
 """Solids stay within this part of the picture's half width and half height."""
@@ -117,7 +117,7 @@ def _with_companions(draw: np.random.Generator, base: Scene) -> Scene:
 def _companion(draw: np.random.Generator) -> Solid:
     shape = str(draw.choice(COMPANIONS))
     size = float(draw.uniform(*COMPANION_SIZE))
-    thickness = {"ball": 2 * size, "die": 1.3 * size, "puck": 0.8 * size}[shape]
+    thickness = {"ball": 2 * size, "die": 1.5 * size, "peg": 2.2 * size}[shape]
     return Solid(
         shape=shape,
         x=0.0,
@@ -152,8 +152,13 @@ def in_frame(solid: Solid) -> bool:
 
 
 def _apart(one: Solid, other: Solid) -> bool:
-    """Whether the circles around two solids leave the gap between them."""
-    return float(np.hypot(one.x - other.x, one.y - other.y)) >= one.size + other.size + GAP
+    """Whether the circle around a companion keeps the gap to a target's outline, or another companion's circle."""
+    if other.shape in TARGETS:
+        local = to_local(other, np.array(one.x), np.array(one.y))
+        away = other.size * float(sample(relief(other.shape).distance, *local))
+    else:
+        away = float(np.hypot(one.x - other.x, one.y - other.y)) - other.size
+    return away >= one.size + GAP
 
 
 def _material(draw: np.random.Generator) -> Material:

@@ -13,7 +13,7 @@ SUITE_VERSION = 1
 FACTORS = {"category": len(TARGETS), "count": 6, "location": 8, "orientation": 8, "distance": 6}
 """The five factors and their numbers of classes, all equally frequent and independent of each other."""
 
-COLUMN_EDGES = np.linspace(-0.62, 0.62, FACTORS["location"] + 1)
+COLUMN_EDGES = np.linspace(-0.58, 0.58, FACTORS["location"] + 1)
 """Edges of the eight columns, in picture coordinates (-1 left, 1 right)."""
 DISTANCE_EDGES = np.linspace(-0.64, 0.78, FACTORS["distance"] + 1)
 """Edges of the six distances: how far up the table the target lies; 0 is the middle."""

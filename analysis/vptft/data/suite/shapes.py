@@ -16,7 +16,7 @@ BEVEL = 0.24
 
 _CANVAS = 960
 _HALF = 1.6
-_ROUNDING = 0.035
+_ROUNDING = 0.028
 _SMOOTHING = 0.02
 _EDGE = 0.03
 
@@ -46,8 +46,8 @@ def _pixel(point: Point) -> Point:
 
 def arrow(pen: Pen) -> None:
     """Block arrow; its front is the tip."""
-    pen.polygon((0, 1), (0.74, 0.14), (-0.74, 0.14))
-    pen.polygon((-0.27, 0.2), (0.27, 0.2), (0.27, -1), (-0.27, -1))
+    pen.polygon((0, 1), (0.8, 0.05), (-0.8, 0.05))
+    pen.polygon((-0.26, 0.2), (0.26, 0.2), (0.26, -1), (-0.26, -1))
 
 
 def chevron(pen: Pen) -> None:
@@ -73,7 +73,7 @@ def heart(pen: Pen) -> None:
     turns = np.linspace(0, 2 * np.pi, 160, endpoint=False)
     across = 16 * np.sin(turns) ** 3
     along = 13 * np.cos(turns) - 5 * np.cos(2 * turns) - 2 * np.cos(3 * turns) - np.cos(4 * turns)
-    pen.polygon(*zip((across / 17).tolist(), (-along / 17).tolist(), strict=True))
+    pen.polygon(*zip((across / 17).tolist(), (-along / 14.5).tolist(), strict=True))
 
 
 def key(pen: Pen) -> None:
@@ -103,18 +103,18 @@ def die(pen: Pen) -> None:
     pen.polygon((-0.7, -0.7), (0.7, -0.7), (0.7, 0.7), (-0.7, 0.7))
 
 
-def puck(pen: Pen) -> None:
-    """Disc."""
+def peg(pen: Pen) -> None:
+    """Disc, the outline of a short cylinder."""
     pen.ellipse((0, 0), 1.0)
 
 
 OUTLINES: dict[str, Callable[[Pen], None]] = {
-    outline.__name__: outline for outline in (arrow, chevron, drop, fish, heart, key, mushroom, plane, die, puck)
+    outline.__name__: outline for outline in (arrow, chevron, drop, fish, heart, key, mushroom, plane, die, peg)
 }
 
 TARGETS = ("arrow", "chevron", "drop", "fish", "heart", "key", "mushroom", "plane")
 """Shapes of the target, in label order. Every one is mirror-symmetric about its front and has one front only."""
-COMPANIONS = ("ball", "die", "puck")
+COMPANIONS = ("ball", "die", "peg")
 """Shapes of the companions: much smaller than a target, and without a front. A ball is no relief, see raycast."""
 
 

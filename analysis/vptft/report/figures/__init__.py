@@ -1,1 +1,1 @@
-
+"""Figures: a result in, a figure out; one module an analysis."""

@@ -44,7 +44,9 @@ def draw_attention(result: AttentionMaps, *, max_images: int = 8, ax: Axes | Non
         under = [_class(classes, rows["vpt"]["label"]), *str(rows["vpt"]["outcome"]).rsplit(" ", 1)]
         _cell(figure, grid, 0, column, "image", under, cell).imshow(result.pixels[column])
         for row, (method, look) in enumerate((("vpt", VPT), ("ft", FT)), start=1):
-            axes = _cell(figure, grid, row, column, look.label, [f"{rows[method][mass]:.2f}" for mass in masses.values()], cell)
+            axes = _cell(
+                figure, grid, row, column, look.label, [f"{rows[method][mass]:.2f}" for mass in masses.values()], cell
+            )
             if column == 0:
                 _write(axes, 0.0, "right", list(masses), 60)
             shown = _over(axes, result.pixels[column], result.maps[column, row - 1], largest)
@@ -95,8 +97,8 @@ def _cell(
 def _write(axes: Axes, x: float, side: str, lines: list[str], points: float) -> None:
     """Write lines, each at most that many points wide, just below the axes."""
     axes.annotate(
-        "\n".join(fitted(line, points) for line in lines), (x, 0), xycoords="axes fraction", xytext=(0 if side == "center" else -4, -3),
-        textcoords="offset points", ha=side, va="top", fontsize=SMALL,
+        "\n".join(fitted(line, points) for line in lines), (x, 0), xycoords="axes fraction",
+        xytext=(0 if side == "center" else -4, -3), textcoords="offset points", ha=side, va="top", fontsize=SMALL,
     )  # fmt: skip
 
 
@@ -105,9 +107,7 @@ def _over(axes: Axes, image: np.ndarray, weights: np.ndarray, largest: float) ->
     extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
     grey = image.astype(np.float64) @ np.array([0.2126, 0.7152, 0.0722])
     axes.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
-    return axes.imshow(
-        weights, cmap=COLOURS, vmin=0, vmax=largest, alpha=COVER, extent=extent, interpolation="nearest"
-    )
+    return axes.imshow(weights, cmap=COLOURS, vmin=0, vmax=largest, alpha=COVER, extent=extent, interpolation="nearest")
 
 
 def _class(classes: list[str] | None, label: int) -> str:

@@ -1,4 +1,4 @@
-"""Distances of the tasks' images to the reference, as Figure 3 of Han et al. (2024), with what makes them comparable."""
+"""Distances to the reference as bars, as Figure 3 of Han et al. (2024), with what makes them comparable."""
 
 from collections.abc import Sequence
 

@@ -33,7 +33,7 @@ def draw_overfitting(result: OverfittingCurves, *, ax: Axes | None = None) -> Fi
         axes = figure.add_subplot(grid[i // columns, i % columns])
         _scales(axes, limits)
         axes.set_title(fitted(task, 118 if columns == 3 else 170, 8), loc="left")
-        _curves(axes, frame[frame["task"] == task], looks, 8.5 / (72 * (tall - 0.3)))
+        _curves(axes, frame[frame["task"] == task], looks, 9.5 / (72 * (tall - 0.2)))
         if i % columns == 0:
             axes.set_ylabel("loss (nats)", fontsize=SMALL)
         else:

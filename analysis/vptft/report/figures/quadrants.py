@@ -3,6 +3,8 @@
 Colour and marker say who is ahead: VPT or FT where the 95% interval of the gap excludes zero, else neither.
 """
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -119,7 +121,7 @@ def _quadrants(axes: Axes, border: float | None, rows: list[int]) -> None:
     """Bands, the line between near and far data, and the paper's prediction in each quadrant's top row."""
     axes.axhline(rows[0] - 0.5, color=MUTED, linewidth=0.6)
     tops = (rows[0] - 1, sum(rows) - 1)
-    words = {"fontsize": SMALL, "style": "italic", "va": "center", "color": MUTED}
+    words: dict[str, Any] = {"fontsize": SMALL, "style": "italic", "va": "center", "color": MUTED}
     across = axes.get_yaxis_transform()
     if border is None:
         axes.text(0.01, tops[0], "paper: FT ahead where data are far", ha="left", transform=across, **words)

@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.gridspec import GridSpecBase
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import ScaledTranslation
 
@@ -107,9 +108,7 @@ def looks_of(methods: Iterable[str]) -> dict[str, Look]:
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """Make an empty figure of that printed size in inches, whose layout keeps labels apart and inside."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr]  # one was just given
-    return figure
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
 
 
 def place(
@@ -158,6 +157,7 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("pdf", "sv
     """
     if unknown := sorted(set(formats) - DATES_OFF.keys()):
         raise SettingsError(f"Figures are written as {', '.join(DATES_OFF)}, not as {', '.join(unknown)}.")
+    _settle(figure)
     targets = [path.with_name(f"{path.name}.{name}") for name in formats]
     for name, target in zip(formats, targets, strict=True):
         with atomic_path(target) as temporary:
@@ -168,6 +168,7 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("pdf", "sv
 @styled
 def to_svg(figure: Figure) -> str:
     """Return the figure as SVG text, letters as outlines."""
+    _settle(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata=DATES_OFF["svg"])
     return buffer.getvalue().decode()
@@ -176,17 +177,32 @@ def to_svg(figure: Figure) -> str:
 @styled
 def to_png(figure: Figure, dpi: float = 200) -> bytes:
     """Return the figure as PNG bytes."""
+    _settle(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata=DATES_OFF["png"])
     return buffer.getvalue()
 
 
+def _settle(figure: Figure) -> None:
+    """Lay the figure out and keep it so: a layout made anew for each file would differ in the last digits."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
 def printable(text: str) -> str:
-    """Return the text on one line, with what the font cannot show replaced and direction overrides removed."""
+    """Return the text on one line, with what the font cannot show replaced and direction overrides removed.
+
+    A text with letters that run from right to left is marked at both ends, so that it leaves its neighbours in order.
+    """
     known = _glyphs()
     plain = " ".join(text.split())
     seen = (character for character in plain if unicodedata.category(character) not in ("Cc", "Cf"))
-    return "".join(character if ord(character) in known else "\N{REPLACEMENT CHARACTER}" for character in seen)
+    shown = "".join(character if ord(character) in known else "\N{REPLACEMENT CHARACTER}" for character in seen)
+    if any(unicodedata.bidirectional(character) in ("R", "AL") for character in shown):
+        return f"\N{LEFT-TO-RIGHT MARK}{shown}\N{LEFT-TO-RIGHT MARK}"
+    return shown
 
 
 def fitted(text: str, points: float, size: float = SMALL) -> str:

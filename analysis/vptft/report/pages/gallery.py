@@ -1,0 +1,108 @@
+"""Every figure of a study, once: the page embeds them, :func:`vptft.report.pages.page.save_figures` writes them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from vptft.report.figures.attention import draw_attention, draw_prompt_share
+from vptft.report.figures.distances import draw_distances
+from vptft.report.figures.landscape import draw_slices
+from vptft.report.figures.overfitting import draw_overfitting
+from vptft.report.figures.quadrants import draw_gaps, draw_quadrants
+from vptft.report.pages import words
+from vptft.report.pages.study import Study
+from vptft.storage import slug
+
+SHOWN = 8
+"""Images of an attention figure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure, the section it belongs to, its file name, and its words."""
+
+    section: str
+    name: str
+    figure: Figure
+    alt: str
+    caption: str
+    raster: bool = False
+
+
+def pictures(study: Study) -> Iterator[Picture]:
+    """Draw what there are results for, in the order of the page."""
+    yield from _of_quadrants(study)
+    yield from _of_distances(study)
+    if study.curves is not None:
+        frame = study.curves.frame()
+        yield Picture(
+            section="overfitting",
+            name="overfitting",
+            figure=draw_overfitting(study.curves),
+            alt=words.alt_of("Training and test loss per epoch of VPT and FT", frame["task"]),
+            caption=words.CAPTION_CURVES,
+        )
+    if study.slices:
+        yield Picture(
+            section="landscape",
+            name="landscape",
+            figure=draw_slices(study.slices),
+            alt=words.alt_of("Contours of the test loss around", (item.label for item in study.slices)),
+            caption=words.CAPTION_SLICES,
+        )
+    yield from _of_attention(study)
+
+
+def _of_quadrants(study: Study) -> Iterator[Picture]:
+    if study.quadrants is None:
+        return
+    frame = study.quadrants.frame()
+    yield Picture(
+        section="quadrants",
+        name="gaps",
+        figure=draw_gaps(study.quadrants),
+        alt=words.alt_gaps(frame),
+        caption=words.caption_gaps(frame),
+    )
+    yield Picture(
+        section="quadrants",
+        name="quadrants",
+        figure=draw_quadrants(study.quadrants, reference=str(study.facts.get("reference", ""))),
+        alt=words.alt_quadrants(frame),
+        caption=words.CAPTION_QUADRANTS,
+    )
+
+
+def _of_distances(study: Study) -> Iterator[Picture]:
+    """Draw one figure a measure: numbers of different measures share no axis."""
+    measures = list(dict.fromkeys(result.measure_name for result in study.distances))
+    for measure in measures:
+        chosen = [result for result in study.distances if result.measure_name == measure]
+        yield Picture(
+            section="frechet",
+            name="distances" if len(measures) == 1 else f"distances-{slug(measure)}",
+            figure=draw_distances(chosen),
+            alt=words.alt_of(f"Bars of {measure}", (f"{r.first} to {r.second} {r.debiased:.4g}" for r in chosen)),
+            caption=words.caption_distances(measure),
+        )
+
+
+def _of_attention(study: Study) -> Iterator[Picture]:
+    for result in study.attention:
+        n = len(result.pixels)
+        yield Picture(
+            section="attention",
+            name=f"attention-{slug(result.task)}",
+            figure=draw_attention(result, max_images=SHOWN),
+            alt=f"Images of {result.task} with the rollout maps of VPT and FT.",
+            caption=words.caption_attention(result.task, str(result.settings.get("drawn", "")), min(SHOWN, n), n),
+            raster=True,
+        )
+        yield Picture(
+            section="attention",
+            name=f"prompt-share-{slug(result.task)}",
+            figure=draw_prompt_share(result),
+            alt=f"Share of the rollout on prompts per layer: {result.task}.",
+            caption=words.caption_share(result.task, n),
+        )

@@ -1,0 +1,229 @@
+"""What a page says: sentences made from numbers, and nothing that goes beyond them."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from vptft.evidence.findings import SEEDS_FOR_A_VERDICT, Finding
+from vptft.report.figures.style import signed, with_interval
+
+QUESTION = (
+    "Han et al. (ICLR 2024) ask when visual prompt tuning (VPT) beats full finetuning (FT), and why. They expect FT "
+    "ahead in one quadrant only: where the task's objective is near that of pretraining and its data are far."
+)
+CAUTIONS = {
+    "quadrants": "A gap can be undertraining, or a learning rate that suits one side better. Near and far objective is "
+    "the paper's grouping by hand; near and far data depend on the reference and on the features the distance is "
+    "measured in. An interval that includes 0 does not show that the methods are equal.",
+    "frechet": "Values of different feature extractors or image counts cannot be compared. A value at the noise floor "
+    "is no distance. Debiasing removes most of the bias of small sets, not all, and can give values below 0.",
+    "overfitting": "A rising test loss need not cost accuracy: confidence alone raises it. The training loss is taken "
+    "while weights move, so early epochs look worse than they end.",
+    "landscape": "This is a picture, not evidence: two random directions among millions, others look different, and "
+    "VPT and FT move different parameters, so their steps are not of the same kind.",
+    "attention": "Rollout is a description of where attention could carry content from, not of what decided. Maps are "
+    "normalised to sum 1, so read them with the masses: what went to prompts, class token and registers is not in "
+    "them. Prompt-aware, so it is lower on patches than rollouts that treat prompts as carried along.",
+}
+HEADINGS = {
+    "quadrants": "Who is ahead, and where",
+    "frechet": "Distance of the data",
+    "overfitting": "Loss curves",
+    "landscape": "Loss slices",
+    "attention": "Attention",
+}
+LABELS = {
+    "size": "study",
+    "backbone": "backbone",
+    "backbone_sha256": "backbone, SHA-256",
+    "pretraining": "pretraining objective",
+    "reference": "reference set for distances",
+    "n_train": "training images",
+    "n_test": "test images",
+    "epochs": "epochs",
+    "image_size": "image size, pixels",
+    "batch_size": "batch size",
+    "prompt_length": "prompts a layer",
+    "seeds": "seeds",
+    "searched": "learning rate searched",
+    "learning_rates": "learning rates",
+    "confounds": "differences besides the method",
+}
+
+
+def answer(frame: pd.DataFrame) -> list[str]:
+    """Say who was ahead in each quadrant, by how much, and what the intervals hold; a verdict is withheld first."""
+    seeds = int(frame["n_seeds"].min())
+    said = [no_verdict(seeds)] if seeds < SEEDS_FOR_A_VERDICT else []
+    several = frame["pretraining"].nunique() > 1
+    for pretraining, tasks in frame.groupby("pretraining", sort=True):
+        scope = f"{pretraining} pretraining, " if several else ""
+        for (objective_is_far, data_is_far), chosen in tasks.groupby(["objective_is_far", "data_is_far"], sort=True):
+            said.append(f"{capital(scope + side(bool(objective_is_far), bool(data_is_far)))} {_outcome(chosen)}")
+    return [*said, interval_words(seeds)]
+
+
+def no_verdict(seeds: int) -> str:
+    """Say that too few seeds were trained for a verdict."""
+    return "One seed: no verdict." if seeds == 1 else f"{seeds} seeds: no verdict."
+
+
+def interval_words(seeds: int) -> str:
+    """Say what the 95% intervals hold."""
+    if seeds == 1:
+        return "Intervals are 95% and hold the test images only: training again could move a gap beyond them."
+    return f"Intervals are 95% and hold test images and {seeds} training seeds."
+
+
+def side(objective_is_far: bool, data_is_far: bool) -> str:
+    """Name a quadrant."""
+    return f"{'far' if objective_is_far else 'near'} objective, {'far' if data_is_far else 'near'} data"
+
+
+def capital(text: str) -> str:
+    """Give the text with its first letter large."""
+    return text[:1].upper() + text[1:]
+
+
+def _outcome(tasks: pd.DataFrame) -> str:
+    rows = tasks.to_dict("records")
+    if len(rows) > 1:
+        gaps, counts = tasks["gap_points"], tasks["winner"].value_counts()
+        won = ", ".join(f"{label} {counts.get(key, 0)}" for key, label in (("vpt", "VPT on"), ("ft", "FT on")))
+        return (
+            f"({len(rows)} tasks): ahead were {won}, neither on {counts.get('uncertain', 0)}; "
+            f"mean gap {signed(gaps.mean())} points, from {signed(gaps.min())} to {signed(gaps.max())}."
+        )
+    row = rows[0]
+    value, low, high = (float(row[name]) for name in ("gap_points", "low_points", "high_points"))
+    name = f"({isolated(str(row['task']))}):"
+    if row["winner"] == "uncertain":
+        return f"{name} neither was clearly ahead, gap VPT − FT {with_interval(value, low, high)} points."
+    if row["winner"] == "ft":
+        return f"{name} FT was ahead by {-value:.1f} points [{-high:.1f}, {-low:.1f}]."
+    return f"{name} VPT was ahead by {value:.1f} points [{low:.1f}, {high:.1f}]."
+
+
+def fairness(facts: Mapping[str, Any]) -> str:
+    """Say how equal the two sides' conditions were, as far as the study recorded it."""
+    searched = facts.get("searched")
+    budget = "" if searched is None else (
+        "Learning rates were searched on validation for both methods with equal budget."
+        if searched
+        else "Learning rates were not searched: each method trained with its default."
+    )  # fmt: skip
+    confounds = [isolated(str(text)) for text in facts.get("confounds", [])]
+    if "confounds" not in facts:
+        return budget
+    differ = f"Besides the method the sides differ in {'; '.join(confounds)}." if confounds else (
+        "Besides the method and its learning rate no setting differs."
+    )  # fmt: skip
+    return f"{budget} {differ}".strip()
+
+
+def effect(finding: Finding) -> str:
+    """Give effect, interval, unit and p as one text; empty where nothing was estimated."""
+    if finding.effect is None:
+        return ""
+    number = signed if finding.unit == "points" else (lambda value: f"{value:+.3g}".replace("-", "−"))
+    bounds = "" if finding.low is None or finding.high is None else f" [{number(finding.low)}, {number(finding.high)}]"
+    p = "" if finding.p is None else f", p = {finding.p:.2g}"
+    return f"{number(finding.effect)}{bounds} {finding.unit}".strip() + p
+
+
+def subtitle(facts: Mapping[str, Any]) -> str:
+    """Give the study in one line."""
+    parts = (
+        ("backbone", "{}"),
+        ("pretraining", "{} pretraining"),
+        ("n_train", "{} training images"),
+        ("epochs", "{} epochs"),
+        ("image_size", "{} px"),
+        ("seeds", "{} per method and task"),
+    )
+    values = {**facts, "seeds": _counted(facts.get("seeds"), "seed")}
+    return " · ".join(words.format(isolated(str(values[name]))) for name, words in parts if values.get(name))
+
+
+def caption_gaps(frame: pd.DataFrame) -> str:
+    """Caption of the gaps."""
+    return (
+        f"Test accuracy of VPT minus FT, in points; positive is VPT ahead. {interval_words(int(frame.n_seeds.min()))}"
+    )
+
+
+CAPTION_QUADRANTS = (
+    "Each task at its data's distance (across) and its objective's side (up), with its gap in points. Within a band "
+    "the height has no meaning. Shaded: where the paper expects FT ahead."
+)
+CAPTION_CURVES = (
+    "Mean cross-entropy per epoch, all panels on one logarithmic axis; solid is training, dashed is test; thin lines "
+    "are single seeds where there are several."
+)
+CAPTION_SLICES = (
+    "Test loss around each model (cross) along two random directions; 1 is a step as long as each filter. One colour "
+    "scale a task. A picture, not evidence."
+)
+
+
+def caption_distances(measure_name: str) -> str:
+    """Caption of one measure's distances."""
+    return (
+        f"{isolated(measure_name)}: bars are debiased by a grouped jackknife; the tick is the plug-in value that other "
+        "tools report; dotted is the plug-in distance between two halves of one set."
+    )
+
+
+def caption_attention(task: str, drawn: str, shown: int, n: int) -> str:
+    """Caption of one task's maps, with the rule by which the images were drawn."""
+    rule = f"Drawn, not picked: {isolated(drawn)}. " if drawn else ""
+    return (
+        f"{isolated(task)}. {rule}Shown are the first {shown} of {n}. Under an image: its class and who was right; "
+        "under a map: the mass on patches and on prompts, and the share of the map on the object where there are masks."
+    )
+
+
+def caption_share(task: str, n: int) -> str:
+    """Caption of one task's prompt share."""
+    return (
+        f"{isolated(task)}: how much of the VPT model's rollout ends in the prompts of each layer; line is the mean, "
+        f"bands are quartiles and range over {n} images."
+    )
+
+
+def alt_gaps(frame: pd.DataFrame) -> str:
+    """Alternative text of the gaps and quadrants: every number drawn."""
+    said = (
+        f"{row['task']} {with_interval(row['gap_points'], row['low_points'], row['high_points'])}"
+        for row in frame.sort_values("gap_points", ascending=False).to_dict("records")
+    )
+    return f"Accuracy gap VPT minus FT in points with 95% intervals: {'; '.join(said)}."
+
+
+def alt_quadrants(frame: pd.DataFrame) -> str:
+    """Alternative text of the quadrants."""
+    said = (
+        f"{row['task']}: {side(row['objective_is_far'], row['data_is_far'])}, distance {row['distance']:.4g}, "
+        f"{ {'vpt': 'VPT ahead', 'ft': 'FT ahead'}.get(row['winner'], 'neither ahead') }"
+        for row in frame.to_dict("records")
+    )
+    return f"Tasks by distance of data and objective: {'; '.join(said)}."
+
+
+def alt_of(subject: str, names: Iterable[str]) -> str:
+    """Alternative text of a figure whose numbers stand elsewhere."""
+    return f"{subject}: {', '.join(dict.fromkeys(names))}."
+
+
+def isolated(text: str) -> str:
+    """Wrap a foreign name so that letters written from right to left do not reorder the sentence around it."""
+    turned = any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
+    return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}" if turned else text
+
+
+def _counted(values: object, noun: str) -> str:
+    if not isinstance(values, Sequence) or not values:
+        return ""
+    return f"{len(values)} {noun}" if len(values) == 1 else f"{len(values)} {noun}s"

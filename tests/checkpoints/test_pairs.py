@@ -1,0 +1,71 @@
+from dataclasses import replace
+
+import pytest
+
+from vptft.checkpoints.native import Run
+from vptft.checkpoints.pairs import pair_runs
+from vptft.errors import CheckpointError
+
+
+@pytest.fixture
+def make_run(finished):
+    """``make_run(method, folder="x", settings={}, **fields)``: a finished run with some of its fields changed."""
+
+    def make(method, *, folder=None, settings=None, **fields):
+        run = finished[method]
+        info = replace(run.info, settings={**run.info.settings, **(settings or {})}, **fields)
+        return Run(folder=run.folder.parent / (folder or f"{method}-{len(fields)}"), info=info)
+
+    return make
+
+
+def test_runs_pair_by_task_size_seed_image_size_and_backbone(make_run):
+    runs = [
+        make_run(method, task=task, seed=seed)
+        for method in ("vpt_deep", "ft", "linear")
+        for task in ("a", "b")
+        for seed in (0, 1)
+    ]
+    pairs = pair_runs(reversed(runs))
+    assert len(pairs) == 4
+    for pair in pairs:
+        assert (pair.vpt.info.method, pair.ft.info.method) == ("vpt_deep", "ft")
+        assert (pair.vpt.info.task, pair.vpt.info.seed) == (pair.ft.info.task, pair.ft.info.seed)
+
+
+@pytest.mark.parametrize(
+    "other", [{"task": "b"}, {"n_train": 7}, {"seed": 5}, {"image_size": 64}, {"backbone_sha256": "0"}], ids=str
+)
+def test_runs_of_another_cell_are_no_partners(make_run, other):
+    vpt, ft, stray = make_run("vpt_deep"), make_run("ft"), make_run("ft", folder="stray", **other)
+    assert [pair.ft for pair in pair_runs([vpt, stray, ft])] == [ft]
+    with pytest.raises(CheckpointError, match="No pair of vpt_deep and ft with the same task, training size"):
+        pair_runs([vpt, stray])
+
+
+def test_other_methods_pair_when_asked(make_run):
+    (pair,) = pair_runs([make_run("vpt_shallow"), make_run("linear"), make_run("ft")], method="vpt_shallow",
+                        against="linear")  # fmt: skip
+    assert (pair.vpt.info.method, pair.ft.info.method) == ("vpt_shallow", "linear")
+
+
+def test_two_runs_of_one_cell_are_refused_by_folder(make_run):
+    runs = [make_run("ft", folder="first"), make_run("vpt_deep"), make_run("ft", folder="second")]
+    with pytest.raises(CheckpointError, match=r"Two ft runs of the same task, size and seed: .*first and .*second"):
+        pair_runs(runs)
+
+
+def test_nothing_to_pair_is_an_error():
+    with pytest.raises(CheckpointError, match=r"No pair .*\n.*lists what is there"):
+        pair_runs([])
+
+
+def test_the_learning_rate_is_searched_and_no_confound(make_run):
+    (pair,) = pair_runs([make_run("vpt_deep", settings={"lr": 0.1, "key": "x"}), make_run("ft")])
+    assert pair.confounds == []
+
+
+def test_any_other_difference_is_a_confound(make_run):
+    changed = {"epochs": 100, "weight_decay": 0.5, "only_here": True}
+    (pair,) = pair_runs([make_run("vpt_deep", settings=changed), make_run("ft")])
+    assert pair.confounds == ["epochs: 100 vs 2", "only_here: True vs None", "weight_decay: 0.5 vs 0.01"]

@@ -1,0 +1,116 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from vptft.checkpoints.native import load_run
+from vptft.when.distribution.frechet import FrechetDistance
+from vptft.why.attention.maps import AttentionMaps
+
+
+@pytest.fixture
+def both(train, squares, tmp_path):
+    """A VPT run and an FT run of the registered squares, in one folder."""
+    for method in ("vpt_deep", "ft"):
+        train(squares, tmp_path / "runs" / method, "--method", method)
+    return tmp_path / "runs"
+
+
+def test_fid_of_a_set_with_itself_is_zero_and_with_others_is_named_for_its_extractor(parsed, squares, image_folder):
+    rows = parsed("fid", squares, squares, image_folder / "red", "--extractor", "tiny:32")
+    assert [row["second"] for row in rows] == [squares, str(image_folder / "red")]
+    assert rows[0]["distance"] == pytest.approx(0, abs=1e-6)
+    assert rows[1]["distance"] > 1e-3
+    assert {row["measure_name"] for row in rows} == {"FD (tiny, 32 px)"}
+    assert (rows[0]["n_first"], rows[1]["n_second"], rows[0]["dimensions"]) == (30, 10, 32)
+
+
+def test_fid_warns_on_stderr_of_small_and_broken_sets(call, squares, image_folder, tmp_path):
+    shutil.copytree(image_folder / "red", tmp_path / "some")
+    (tmp_path / "some" / "bad.png").write_text("no image")
+    result = call("fid", squares, tmp_path / "some", "--extractor", "tiny:32", "--json")
+    assert result.exit_code == 0
+    assert "fewer images than the 32 dimensions" in result.stderr
+    assert "1 images could not be read and are not counted: bad.png" in result.stderr
+    assert "warning" not in result.stdout
+
+
+def test_fid_of_two_images_is_kept_though_its_noise_floor_is_no_number(call, parsed, image_folder, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            shutil.copy(image_folder / "red" / f"{i}.png", tmp_path / name)
+    (row,) = parsed("fid", tmp_path / "a", tmp_path / "b", "--extractor", "tiny:32", "-o", tmp_path / "out")
+    assert row["noise_floor"] is None
+    (path,) = (tmp_path / "out" / "results" / "frechet").iterdir()
+    assert FrechetDistance.load(path).noise_floor == np.inf
+
+
+def test_fid_names_what_it_does_not_know(call, squares):
+    unknown = call("fid", squares, "sqares", "--extractor", "tiny:32")
+    assert unknown.exit_code == 1
+    assert "named 'sqares'. Did you mean squares" in unknown.stderr
+    extractor = call("fid", squares, squares, "--extractor", "inceptoin")
+    assert extractor.exit_code == 1
+    assert "no extractor named 'inceptoin'. Did you mean inception?" in extractor.stderr
+
+
+def test_quadrants_give_one_row_a_task(parsed, both, squares):
+    (row,) = parsed("quadrants", both, "--reference", squares, "--extractor", "tiny:32", "--images", 20)
+    assert (row["task"], row["objective"], row["n_seeds"]) == (squares, "classification", 1)
+    runs = {method: load_run(both / method).info.test_accuracy for method in ("vpt_deep", "ft")}
+    assert (row["accuracy_vpt"], row["accuracy_ft"]) == pytest.approx((runs["vpt_deep"], runs["ft"]))
+    assert row["gap_points"] == pytest.approx(100 * (runs["vpt_deep"] - runs["ft"]))
+    assert row["low_points"] <= row["gap_points"] <= row["high_points"]
+
+
+def test_quadrants_warn_of_confounds(call, train, squares, tmp_path):
+    train(squares, tmp_path / "runs" / "vpt", "--method", "vpt_deep")
+    train(squares, tmp_path / "runs" / "ft", "--method", "ft", "--weight-decay", "0.5")
+    result = call(
+        "quadrants", tmp_path / "runs", "--reference", squares, "--extractor", "tiny:32", "--images", 20, "--json"
+    )
+    assert result.exit_code == 0
+    assert "warning: the two sides differ in more than the method: weight_decay: 0.01 vs 0.5" in result.stderr
+
+
+def test_overfitting_gives_one_row_a_run(parsed, finished):
+    rows = parsed("overfitting", finished["ft"].folder.parent)
+    assert [row["method"] for row in rows] == ["ft", "linear", "vpt_deep", "vpt_shallow"]
+    history = finished["ft"].history()
+    test = history[history["split"] == "test"]["loss"]
+    assert rows[0]["rise_nats"] == pytest.approx(test.iloc[-1] - test.min())
+
+
+def test_landscape_has_the_runs_own_loss_in_its_middle(parsed, both):
+    rows = parsed("landscape", both / "ft", "--images", 4, "--points", 3, "--extent", 0.1)
+    assert len(rows) == 9
+    (middle,) = [row["loss"] for row in rows if row["a"] == row["b"] == 0]
+    assert np.isfinite(middle)
+    assert {row["method"] for row in rows} == {"ft"}
+
+
+def test_attention_without_masks_is_json_all_the_same(parsed, both, tmp_path):
+    found = parsed("attention", both / "vpt_deep", both / "ft", "--images", 3, "-o", tmp_path / "out")
+    assert found["settings"]["n_images"] == 3
+    assert len(found["rows"]) == 6
+    for row in found["rows"]:
+        assert row["on_object"] is None
+        masses = [row[name] for name in ("patch_mass", "cls_mass", "register_mass", "prompt_mass")]
+        assert sum(masses) == pytest.approx(1, abs=1e-5)
+    assert sorted({row["method"] for row in found["rows"]}) == ["ft", "vpt"]
+    saved = AttentionMaps.load(tmp_path / "out" / "results" / "attention")
+    assert saved.table["image"].tolist() == [row["image"] for row in found["rows"]]
+
+
+def test_analyses_say_what_is_missing(call, tmp_path, both):
+    for words in (("overfitting", tmp_path / "none"), ("landscape", tmp_path / "none")):
+        result = call(*words)
+        assert result.exit_code == 1
+        assert "There is no folder" in result.stderr
+    result = call("attention", tmp_path / "none", both / "ft")
+    assert result.exit_code == 1
+    assert "There is no run folder" in result.stderr
+    result = call("quadrants", both / "ft")
+    assert result.exit_code == 1
+    assert "No pair of vpt_deep and ft" in result.stderr

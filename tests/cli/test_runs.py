@@ -1,0 +1,109 @@
+import json
+
+import pytest
+
+from vptft.checkpoints.native import load_run
+from vptft.cli.app import app
+from vptft.tuning import loop
+
+
+def test_train_prints_its_folder_on_stdout_and_the_rest_on_stderr(call, squares, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call(
+        "train", squares, "--method", "linear", "--backbone", "tiny", "--image-size", 32, "--epochs", 1, "--seed", 2
+    )
+    assert result.exit_code == 0
+    assert result.stdout == "checkpoints/squares/linear/seed2\n"
+    assert "linear on squares: test accuracy 0." in result.stderr
+    info = load_run(tmp_path / "checkpoints/squares/linear/seed2").info
+    assert (info.task, info.method, info.seed, info.settings["epochs"]) == ("squares", "linear", 2, 1)
+
+
+def test_train_again_trains_nothing_and_says_the_same(call, squares, tmp_path, train, monkeypatch):
+    folder = train(squares, tmp_path / "run", "--json")
+    monkeypatch.setattr(loop, "_fit", None)
+    again = call(
+        "train", squares, "--backbone", "tiny", "--image-size", 32, "--epochs", 2, "--batch-size", 8, "--prompt-length",
+        3, "-o", folder, "--json",
+    )  # fmt: skip
+    summary = json.loads(again.stdout)
+    assert summary == {
+        "run": str(folder), "task": squares, "method": "vpt_deep", "test_accuracy": load_run(folder).info.test_accuracy,
+    }  # fmt: skip
+
+
+def test_every_option_of_train_reaches_the_run(train, squares, tmp_path):
+    options = {"lr": 0.003, "weight_decay": 0.5, "n_train": 7, "n_test": 4, "seed": 3}
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    info = load_run(train(squares, tmp_path / "run", *words)).info
+    assert {name: info.settings[name] for name in options} == options
+    assert (info.settings["prompt_length"], info.settings["batch_size"], info.image_size) == (3, 8, 32)
+    assert len(load_run(tmp_path / "run").predictions().labels) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("phto/count",), "no task named 'phto/count'. Did you mean photo/count"),
+        (
+            ("photo/count", "--method", "vpt"),
+            "no method named 'vpt'. Did you mean vpt_deep?\nKnown: ft, linear, vpt_deep, vpt_shallow.",
+        ),
+        (("photo/count", "--method", "vpt_depe"), "Did you mean vpt_deep"),
+        (("photo/count", "--backbone", "dino-s"), "no backbone named 'dino-s'. Did you mean dinov2-s?"),
+        (("photo/count", "--backbone", "vit_tiny_patch16_224"), "timm's models are written timm/vit_tiny_patch16_224."),
+        (("photo/count", "--backbone", "tiny", "--image-size", "30"), "patches of 8 px, so 30 px would lose a border"),
+        (("dtd",), "its images are not registered on this machine"),
+        (("photo/count", "--lr", "-1"), "lr must be positive, got -1.0"),
+    ],
+    ids=str,
+)
+def test_what_train_does_not_know_it_says_with_the_nearest(call, words, said, tmp_path):
+    result = call("train", *words, "-o", tmp_path / "run")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert said in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_another_run_is_refused(call, train, squares, tmp_path):
+    folder = train(squares, tmp_path / "run")
+    result = call("train", squares, "--backbone", "tiny", "--image-size", 32, "-o", folder)
+    assert result.exit_code == 1
+    assert result.stderr.endswith(
+        f"error: {folder} holds a finished run with other settings.\nGive another folder, or remove that one.\n"
+    )
+
+
+def test_runs_are_listed_with_their_folders(parsed, call, finished):
+    root = finished["ft"].folder.parent
+    rows = parsed("runs", root)
+    assert [row["method"] for row in rows] == ["ft", "linear", "vpt_deep", "vpt_shallow"]
+    assert rows[1] == {
+        "task": "toy/colour", "method": "linear", "seed": 0, "n_train": 20, "parameters_tuned": 32 * 3 + 3,
+        "test_accuracy": pytest.approx(finished["linear"].info.test_accuracy), "backbone": "tiny",
+        "folder": str(finished["linear"].folder),
+    }  # fmt: skip
+    shown = call("runs", root).stdout
+    assert shown.count("toy/colour") == 4
+
+
+def test_backbones_are_listed_with_what_they_were_pretrained_for(parsed):
+    rows = {row["backbone"]: row["pretraining"] for row in parsed("backbones")}
+    assert rows["dinov2-s"] == "self-distilled"
+    assert {"tiny", "timm/NAME", "ARCHITECTURE@FILE"} <= rows.keys()
+
+
+def test_the_quickstart_knows_no_other_backbone(call, tmp_path):
+    result = call("quickstart", "--backbone", "nope", "-o", tmp_path / "page", "--runs", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert "no backbone named 'nope'" in result.stderr
+    assert "Known: dinov2-s, tiny." in result.stderr
+    assert not (tmp_path / "page").exists()
+
+
+def test_the_program_has_the_commands_of_the_manual():
+    named = {command.callback.__name__ for command in app.registered_commands}
+    assert named == {
+        "quickstart", "fid", "quadrants", "overfitting", "landscape", "attention", "train", "runs", "backbones",
+    }  # fmt: skip

@@ -1,0 +1,181 @@
+"""What holds for every result of every analysis: its file form, its table and its findings."""
+
+import importlib
+import pkgutil
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import vptft
+from vptft.errors import StorageError
+from vptft.evidence.findings import Finding
+from vptft.evidence.hypotheses import HYPOTHESES
+from vptft.evidence.results import Result
+from vptft.evidence.statistics import PairedDraw
+from vptft.features.extraction import Features
+from vptft.when import quadrants
+from vptft.when.distribution import frechet
+from vptft.why import overfitting
+from vptft.why.attention import maps
+from vptft.why.landscape import slices
+
+SETTINGS = {"key": "k", "images": ["a", "b"], "extent": 0.1, "none": None}
+
+
+def feature_set(name, n, seed, skipped=()):
+    values = np.random.default_rng(seed).normal(size=(n, 4)).astype(np.float32)
+    names = tuple(f"{i:03}" for i in range(n))
+    return Features(
+        name=name, extractor="e", distance_name="FD (e)", identity="e 1", values=values, ids=names, groups=names,
+        labels=None, skipped=skipped,
+    )  # fmt: skip
+
+
+def distance(n):
+    return frechet.measure(feature_set("NA", n, 0), feature_set("set, with comma", n, 1), settings=SETTINGS)
+
+
+def pair(task, *, is_far, data_is_far, n_seeds=3, few_groups=False):
+    rng = np.random.default_rng(len(task))
+    draws = tuple(
+        PairedDraw(differences=rng.integers(-1, 2, 20).astype(float), groups=np.arange(20)) for _ in range(n_seeds)
+    )
+    return quadrants.TaskPair(
+        task=task, objective="counting", objective_is_far=is_far, pretraining="random", data_is_far=data_is_far,
+        distance=float("nan") if few_groups else 1 / 3, measure_name="FD (e)", draws=draws, accuracy_vpt=0.5,
+        accuracy_ft=0.4, few_groups=few_groups,
+    )  # fmt: skip
+
+
+def plane():
+    return quadrants.measure(
+        [pair("null", is_far=True, data_is_far=True), pair("001", is_far=False, data_is_far=False)],
+        draws=50, settings=SETTINGS,
+    )  # fmt: skip
+
+
+def plane_without_contrasts():
+    return quadrants.measure([pair("one", is_far=True, data_is_far=True, few_groups=True)], draws=50)
+
+
+def curves():
+    rows = [(epoch, split, 1 / epoch, 0.5) for epoch in (1, 2) for split in ("train", "val", "test")]
+    history = pd.DataFrame(rows, columns=["epoch", "split", "loss", "accuracy"])
+    return overfitting.measure(
+        [history.assign(task="photo/count", method=method, seed=0) for method in ("ft", "vpt_deep")], settings=SETTINGS
+    )
+
+
+def loss_slice(finished):
+    run = finished["linear"]
+    return slices.measure(
+        run.model(), images=torch.zeros(2, 3, 32, 32), labels=torch.tensor([0, 1]), label=run.label, task="t",
+        method="linear", points=3, settings=SETTINGS,
+    )  # fmt: skip
+
+
+def attention(finished, masks):
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return maps.measure(
+        finished["vpt_deep"].model(), finished["ft"].model(), images=images, pixels=(images * 9).to(torch.uint8),
+        labels=np.array([0, 1, 2]), ids=("0", "01", "NA"), task="t", masks=masks, settings=SETTINGS,
+    )  # fmt: skip
+
+
+MADE = {
+    "distance": lambda finished: distance(12),
+    "distance of two images": lambda finished: distance(2),
+    "quadrants": lambda finished: plane(),
+    "quadrants, no contrast": lambda finished: plane_without_contrasts(),
+    "curves": lambda finished: curves(),
+    "slice": loss_slice,
+    "attention": lambda finished: attention(finished, np.ones((3, 32, 32), dtype=bool)),
+    "attention without masks": lambda finished: attention(finished, None),
+}
+KINDS = (
+    frechet.FrechetDistance, quadrants.Quadrants, overfitting.OverfittingCurves, slices.LossSlice, maps.AttentionMaps,
+)  # fmt: skip
+
+
+@pytest.fixture(params=MADE.values(), ids=MADE)
+def result(request, finished):
+    return request.param(finished)
+
+
+def same(first, second):
+    if isinstance(first, pd.DataFrame):
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
+    elif isinstance(first, np.ndarray):
+        assert first.dtype == second.dtype
+        np.testing.assert_array_equal(first, second)
+    else:
+        assert first == second
+
+
+def test_every_result_of_the_package_is_held_to_this_contract():
+    for module in pkgutil.walk_packages(vptft.__path__, "vptft."):
+        if module.name.startswith(("vptft.when.", "vptft.why.")):
+            importlib.import_module(module.name)
+    found = {kind for kind in Result.__subclasses__() if kind.__module__.startswith("vptft.")}
+    assert found == set(KINDS)
+    assert len({kind.analysis for kind in KINDS}) == len(KINDS)
+
+
+def test_a_result_comes_back_as_it_was(result, tmp_path):
+    result.save(tmp_path)
+    loaded = type(result).load(tmp_path)
+    for field in fields(result):
+        same(getattr(result, field.name), getattr(loaded, field.name))
+    same(result.frame(), loaded.frame())
+    assert result.findings() == loaded.findings()
+
+
+def test_a_loaded_result_saves_the_same_bytes(result, tmp_path):
+    result.save(tmp_path / "first")
+    type(result).load(tmp_path / "first").save(tmp_path / "second")
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+def test_a_result_carries_its_settings(result):
+    assert "seed" in result.settings or set(SETTINGS) <= set(result.settings)
+
+
+def test_no_other_analysis_reads_it(result, tmp_path):
+    result.save(tmp_path)
+    for kind in KINDS:
+        if kind is not type(result):
+            with pytest.raises(StorageError, match=f"holds the analysis {result.analysis!r}, not {kind.analysis!r}"):
+                kind.load(tmp_path)
+
+
+def test_each_of_its_files_is_needed(result, tmp_path):
+    result.save(tmp_path / "whole")
+    for path in sorted((tmp_path / "whole").iterdir()):
+        folder = tmp_path / path.stem
+        result.save(folder)
+        (folder / path.name).unlink()
+        with pytest.raises(StorageError, match=r"could not be read|missing"):
+            type(result).load(folder)
+
+
+def test_its_table_is_long_and_its_columns_are_named_once(result):
+    frame = result.frame()
+    assert len(frame)
+    assert all(isinstance(column, str) for column in frame.columns)
+    assert frame.columns.is_unique
+    assert frame.index.equals(pd.RangeIndex(len(frame)))
+
+
+def test_its_findings_are_about_known_hypotheses_and_say_why(result):
+    for finding in result.findings():
+        assert isinstance(finding, Finding)
+        assert finding.hypothesis in HYPOTHESES
+        assert finding.statement
+        assert finding.reason
+        if finding.low is not None:
+            assert finding.low <= finding.effect <= finding.high
+            assert finding.unit

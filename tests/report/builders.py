@@ -1,0 +1,194 @@
+"""Seeded synthetic results, made by the real analyses where they take plain numbers; no model is run."""
+
+import numpy as np
+import pandas as pd
+
+from vptft.evidence.statistics import PairedDraw
+from vptft.storage import slug, write_json
+from vptft.when import quadrants
+from vptft.when.distribution.frechet import FrechetDistance
+from vptft.why import overfitting
+from vptft.why.attention.maps import OUTCOMES, AttentionMaps
+from vptft.why.landscape.slices import LossSlice
+
+TASKS = ("photo/category", "photo/count", "plain/category", "plain/count")
+GAPS = (0.04, 0.11, -0.12, 0.01)
+DISTANCES = (310.0, 325.5, 901.25, 940.0)
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "quotes \" and ' & $x^2$",
+    "שלום \N{RIGHT-TO-LEFT OVERRIDE}עולם",
+    "<img src=x onerror=alert(2)>" + "n" * 272,
+)
+"""Names that a page must show as they are and a figure must fit."""
+
+
+def make_pair(task, gap, distance, *, seeds=1, n=300, data_is_far=None, objective_is_far=None):
+    """A task where VPT minus FT is ``gap`` on average over images; who wins a single image is seeded noise."""
+    rng = np.random.default_rng(len(task))
+    ahead = 0.2 + max(gap, 0), 0.2 - min(gap, 0)
+    draws = tuple(
+        PairedDraw(
+            differences=rng.permutation(np.repeat([1.0, -1.0, 0.0], _parts(n, *ahead))), groups=np.arange(n) // 2
+        )
+        for _ in range(seeds)
+    )
+    far_objective = not task.endswith("category") if objective_is_far is None else objective_is_far
+    return quadrants.TaskPair(
+        task=task,
+        objective="counting" if far_objective else "classification",
+        objective_is_far=far_objective,
+        pretraining="self-distilled",
+        data_is_far=task.startswith("plain") if data_is_far is None else data_is_far,
+        distance=distance,
+        measure_name="FD (dinov2-s:56)",
+        draws=draws,
+        accuracy_vpt=0.5 + gap,
+        accuracy_ft=0.5,
+        few_groups=False,
+    )
+
+
+def _parts(n, ours, theirs):
+    return [round(n * ours), round(n * theirs), n - round(n * ours) - round(n * theirs)]
+
+
+def make_quadrants(tasks=TASKS, gaps=GAPS, distances=DISTANCES, **other):
+    pairs = [make_pair(task, gap, far, **other) for task, gap, far in zip(tasks, gaps, distances, strict=True)]
+    return quadrants.measure(pairs, seed=0, draws=300)
+
+
+def make_distance(task, value, *, reference="photos", measure_name="FD (dinov2-s:56)", n=300):
+    return FrechetDistance(
+        settings={"seed": 0, "extractor": "dinov2-s:56"},
+        first=reference,
+        second=task,
+        measure_name=measure_name,
+        distance=value * 1.12,
+        debiased=value,
+        noise_floor=90.0,
+        noise_floor_n=n // 2,
+        n_first=n,
+        n_second=n,
+        dimensions=384,
+        skipped=[],
+    )
+
+
+def make_curves(tasks=TASKS, methods=("ft", "vpt_deep"), seeds=(0,), epochs=6):
+    rng = np.random.default_rng(1)
+    histories = [_history(task, method, seed, epochs, rng) for task in tasks for method in methods for seed in seeds]
+    return overfitting.measure(histories, settings={})
+
+
+def _history(task, method, seed, epochs, rng):
+    epoch = np.arange(1, epochs + 1)
+    rate = {"ft": 0.9}.get(method, 0.45) * rng.uniform(0.8, 1.2)
+    train = 2.1 * np.exp(-rate * epoch) + 0.01
+    test = 1.0 + 1.2 * np.exp(-rate * epoch) + 0.05 * rate * epoch + rng.normal(0, 0.02, epochs)
+    parts = [
+        pd.DataFrame({"epoch": epoch, "split": split, "loss": loss, "accuracy": 1 - loss / 3})
+        for split, loss in (("train", train), ("test", test))
+    ]
+    return pd.concat(parts, ignore_index=True).assign(task=task, method=method, seed=seed)
+
+
+def make_slice(task, method, *, points=7, label=None):
+    axis = np.linspace(-0.5, 0.5, points)
+    steep = 8.0 if method == "ft" else 3.0
+    rows = [(a, b, 0.4 + steep * (a**2 + 0.6 * b**2 + 0.3 * a * b)) for a in axis for b in axis]
+    return LossSlice(
+        settings={"points": points, "extent": 0.5, "seed": 0, "n_images": 32},
+        label=label or f"{method} {task} seed 0",
+        task=task,
+        method=method,
+        table=pd.DataFrame(rows, columns=["a", "b", "loss"]),
+    )
+
+
+def make_attention(task, *, n=12, layers=12, grid=4, size=56, classes=None):
+    rng = np.random.default_rng(len(task))
+    maps = rng.gamma(1.0, size=(n, 2, grid, grid))
+    maps /= maps.sum(axis=(2, 3), keepdims=True)
+    y, x = np.mgrid[:size, :size]
+    disc = (x - rng.uniform(15, 40, (n, 1, 1))) ** 2 + (y - rng.uniform(15, 40, (n, 1, 1))) ** 2 < 12**2
+    pixels = np.where(disc[..., None], rng.integers(120, 255, (n, 1, 1, 3)), rng.integers(0, 90, (n, 1, 1, 3)))
+    share = rng.dirichlet(np.ones(layers), size=n) * rng.uniform(0.2, 0.5, (n, 1))
+    label, outcome = rng.integers(0, 8, n), [OUTCOMES[i % 4] for i in range(n)]
+    tables = []
+    for method in ("vpt", "ft"):
+        prompt = share.sum(axis=1) if method == "vpt" else np.zeros(n)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "image": [f"{task}#{i}" for i in range(n)],
+                    "label": label,
+                    "method": method,
+                    "predicted": rng.integers(0, 8, n),
+                    "outcome": outcome,
+                    "patch_mass": 0.7 * (1 - prompt),
+                    "cls_mass": 0.3 * (1 - prompt),
+                    "register_mass": 0.0,
+                    "prompt_mass": prompt,
+                    "map_entropy_bits": 3.0,
+                    "on_object": rng.uniform(0, 1, n),
+                    "object_area": disc.mean(axis=(1, 2)),
+                }
+            )
+        )
+    return AttentionMaps(
+        settings={"drawn": f"{n} test images without replacement, seed 0", "n_images": n, "seed": 0}
+        | ({"classes": list(classes)} if classes else {}),
+        task=task,
+        table=pd.concat(tables, ignore_index=True),
+        maps=maps.astype(np.float32),
+        pixels=pixels.astype(np.uint8),
+        share=share.astype(np.float32),
+    )
+
+
+def facts(tasks=TASKS, seeds=(0,)):
+    """What ``study.json`` holds."""
+    return {
+        "size": "quick",
+        "backbone": "dinov2-s",
+        "backbone_sha256": "ab" * 32,
+        "pretraining": "self-distilled",
+        "reference": "photos",
+        "n_train": 160,
+        "n_test": 300,
+        "epochs": 6,
+        "image_size": 56,
+        "seeds": list(seeds),
+        "searched": False,
+        "learning_rates": {f"{method} on {task}": 1e-3 for task in tasks for method in ("ft", "vpt_deep")},
+        "confounds": ["weight_decay: 0.0 vs 0.01"],
+        "runs": [
+            {
+                "task": task,
+                "method": method,
+                "seed": seed,
+                "test_accuracy": 0.5,
+                "parameters_tuned": 50_000 if method == "vpt_deep" else 21_000_000,
+                "parameters_total": 22_000_000,
+                "folder": f"{slug(task)}/{method}/seed{seed}",
+            }
+            for task in tasks
+            for method in ("ft", "vpt_deep")
+            for seed in seeds
+        ],
+        "provenance": {"command": "vptft-analyze quickstart", "versions": {"torch": "2.14.1"}, "commit": None},
+    }
+
+
+def save_study(folder, *, tasks=TASKS, gaps=GAPS, distances=DISTANCES, seeds=(0,), classes=None):
+    """Write a whole study, laid out as the quickstart lays it out."""
+    make_quadrants(tasks, gaps, distances, seeds=len(seeds)).save(folder / "quadrants")
+    make_curves(tasks, seeds=seeds).save(folder / "overfitting")
+    for task, distance in zip(tasks, distances, strict=True):
+        make_distance(task, distance).save(folder / "frechet" / slug(task))
+        make_attention(task, classes=classes).save(folder / "attention" / slug(task))
+        for method in ("ft", "vpt_deep"):
+            make_slice(task, method).save(folder / "landscape" / f"{slug(task)}-{method}")
+    write_json(folder / "study.json", facts(tasks, seeds))
+    return folder

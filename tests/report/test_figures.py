@@ -1,0 +1,331 @@
+"""Figures read back from their artists."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from report.builders import (
+    DISTANCES,
+    GAPS,
+    HOSTILE,
+    TASKS,
+    make_attention,
+    make_curves,
+    make_distance,
+    make_pair,
+    make_quadrants,
+    make_slice,
+)
+from vptft.errors import SettingsError
+from vptft.report.figures.attention import draw_attention, draw_prompt_share
+from vptft.report.figures.distances import draw_distances
+from vptft.report.figures.landscape import draw_slices
+from vptft.report.figures.overfitting import draw_overfitting
+from vptft.report.figures.quadrants import boundary, draw_gaps, draw_quadrants, interval_meaning
+from vptft.report.figures.style import FT, SMALL, UNCERTAIN, VPT, to_png, to_svg
+from vptft.when import quadrants
+
+VTAB = (
+    "caltech101", "cifar100", "dtd", "oxford_flowers102", "oxford_pets", "sun397", "svhn", "patch_camelyon", "eurosat",
+    "resisc45", "diabetic_retinopathy", "clevr/count", "clevr/closest_object_distance", "dmlab",
+    "kitti/closest_vehicle_distance", "dsprites/location", "dsprites/orientation", "smallnorb/azimuth",
+    "smallnorb/elevation",
+)  # fmt: skip
+
+DRAWN = {
+    "quadrants": lambda tasks: draw_quadrants(wide_quadrants(tasks), reference="photos"),
+    "gaps": lambda tasks: draw_gaps(wide_quadrants(tasks)),
+    "distances": lambda tasks: draw_distances([make_distance(task, 100.0 + i) for i, task in enumerate(tasks)]),
+    "overfitting": lambda tasks: draw_overfitting(make_curves(tasks)),
+    "landscape": lambda tasks: draw_slices([make_slice(task, m) for task in tasks for m in ("vpt_deep", "ft")]),
+    "attention": lambda tasks: draw_attention(make_attention(tasks[-1], n=len(tasks), classes=["c" * 60] * 8)),
+    "share": lambda tasks: draw_prompt_share(make_attention(tasks[-1], n=len(tasks))),
+}
+
+
+def wide_quadrants(tasks):
+    rng = np.random.default_rng(len(tasks))
+    gaps, distances = rng.uniform(-0.15, 0.15, len(tasks)), rng.uniform(40, 180, len(tasks))
+    pairs = [
+        replace(make_pair(task, gap, far, objective_is_far=i % 2 == 0), data_is_far=None)
+        for i, (task, gap, far) in enumerate(zip(tasks, gaps, distances, strict=True))
+    ]
+    return quadrants.measure(pairs, draws=200)
+
+
+def texts(figure):
+    return [t.get_text() for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
+
+
+def points(axes):
+    """Markers with a winner as their label: {winner: [(x, y, line)]}."""
+    found = {}
+    for line in axes.lines:
+        if line.get_label() in ("vpt", "ft", "uncertain"):
+            found.setdefault(line.get_label(), []).append((line.get_xdata()[0], line.get_ydata()[0], line))
+    return found
+
+
+def test_quadrants_has_one_point_a_task_at_its_distance_in_its_band_in_the_winners_colour():
+    result = make_quadrants()
+    axes = draw_quadrants(result, reference="photos").axes[0]
+    found = points(axes)
+    assert sorted(x for group in found.values() for x, _, _ in group) == sorted(DISTANCES)
+    border = axes.get_yticks().mean()  # between the middles of the two bands
+    frame = result.frame().set_index("distance")
+    looks = {"vpt": VPT, "ft": FT, "uncertain": UNCERTAIN}
+    for winner, group in found.items():
+        for x, y, line in group:
+            assert frame.loc[x, "winner"] == winner
+            assert (y > border) == frame.loc[x, "objective_is_far"]
+            assert same_color(line.get_color(), looks[winner].colour)
+            assert line.get_marker() == looks[winner].marker
+    hollow = found["uncertain"][0][2]
+    assert same_color(hollow.get_markerfacecolor(), "white")
+    assert axes.get_xlabel() == "debiased FD (dinov2-s:56) to photos"
+
+
+def test_quadrants_writes_each_gap_with_its_interval():
+    result = make_quadrants()
+    said = texts(draw_quadrants(result))
+    for row in result.frame().itertuples():
+        assert any(text.startswith(row.task) and f"{row.gap_points:+.1f}".replace("-", "−") in text for text in said)
+
+
+def test_the_shaded_quadrant_is_near_objective_and_far_data():
+    axes = draw_quadrants(make_quadrants()).axes[0]
+    box = axes.collections[0].get_datalim(axes.transData)
+    assert box.x0 == pytest.approx((325.5 + 901.25) / 2)
+    assert box.y0 == -0.5
+    assert box.y1 < axes.get_yticks().mean() + 1
+
+
+def test_no_boundary_is_drawn_where_the_distances_contradict_the_design_or_one_side_is_empty():
+    frame = make_quadrants(distances=(950.0, 325.0, 901.0, 940.0)).frame()
+    assert boundary(frame) is None
+    assert boundary(frame[frame["data_is_far"]]) is None
+    figure = draw_quadrants(make_quadrants(distances=(950.0, 325.0, 901.0, 940.0)))
+    assert not figure.axes[0].collections
+    assert "paper: FT ahead where data are far" in texts(figure)
+
+
+def test_gaps_are_ordered_with_their_intervals_and_say_what_these_hold():
+    result = make_quadrants()
+    axes = draw_gaps(result).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    frame = result.frame().sort_values("gap_points")
+    assert names == frame["task"].tolist()
+    drawn = sorted((y, x) for group in points(axes).values() for x, y, _ in group)
+    assert [x for _, x in drawn] == frame["gap_points"].tolist()
+    bars = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linewidth() > 1]
+    assert bars == list(zip(frame["low_points"], frame["high_points"], strict=True))
+    assert "test images only (one seed)" in axes.get_xlabel()
+    assert interval_meaning(3) == "test images and 3 seeds"
+
+
+def test_distances_draws_debiased_bars_with_plug_in_and_noise_floor():
+    axes = draw_distances([make_distance("dtd", 300.0), make_distance("svhn", -2.0, n=1200)]).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [300.0, -2.0]
+    ticks = [line.get_xdata()[0] for line in axes.lines if line.get_ydata()[0] != line.get_ydata()[-1]]
+    assert {336.0, 90.0} <= {round(float(x), 6) for x in ticks}
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["dtd", "svhn"]
+    assert axes.get_xlabel() == "FD (dinov2-s:56) to photos"
+    assert "−2  (N = 1,200)" in texts(axes.figure)
+
+
+def test_distances_names_both_sets_where_none_is_shared_and_refuses_mixed_measures():
+    axes = draw_distances([make_distance("a", 1.0, reference="r"), make_distance("b", 2.0, reference="s")]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["r to a", "s to b"]
+    with pytest.raises(SettingsError, match=r"cannot share an axis: \['FD', 'FID'\]"):
+        draw_distances([make_distance("a", 1.0, measure_name="FID"), make_distance("b", 1.0, measure_name="FD")])
+    with pytest.raises(SettingsError, match="no distance to draw"):
+        draw_distances([])
+
+
+def test_overfitting_draws_every_curve_with_its_name_at_the_end():
+    result = make_curves(seeds=(0, 1, 2))
+    figure = draw_overfitting(result)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(TASKS)
+    axes = figure.axes[0]
+    named = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+    assert set(named) == {"VPT train", "VPT test", "FT train", "FT test"}
+    assert len(axes.lines) == 4 * (1 + 3)
+    frame = result.frame().query("task == 'photo/category' and method == 'ft' and split == 'test'")
+    assert np.allclose(named["FT test"].get_ydata(), frame.groupby("epoch")["loss"].mean())
+    assert same_color(named["FT test"].get_color(), FT.colour)
+    assert named["FT test"].is_dashed()
+    assert not named["FT train"].is_dashed()
+    assert {text.get_text() for text in axes.texts} == set(named)
+    assert axes.get_yscale() == "log"
+
+
+def test_overfitting_survives_a_loss_of_zero_one_epoch_and_an_unknown_method():
+    curves = make_curves(("a",), methods=("ft", "vpt_deep", "mine"), epochs=1)
+    zero = replace(curves, curves=curves.curves.assign(loss=0.0))
+    for result in (curves, zero):
+        figure = draw_overfitting(result)
+        assert "mine test" in texts(figure)
+        assert to_png(figure, dpi=50)
+
+
+def test_slices_share_a_scale_a_task_and_mark_the_model():
+    figure = draw_slices([make_slice(task, method) for task in TASKS[:2] for method in ("ft", "vpt_deep")])
+    panels = [axes for axes in figure.axes if axes.get_title() in ("VPT", "FT")]
+    assert [axes.get_title() for axes in panels] == ["VPT", "FT"] * 2
+    ranges = [axes.collections[0].get_clim() for axes in panels]
+    assert ranges[0] == ranges[1]
+    assert all(any(line.get_label() == "model" for line in axes.lines) for axes in panels)
+    assert [axes.get_title(loc="left").strip() for axes in panels] == ["photo/category", "", "photo/count", ""]
+
+
+def test_slices_of_one_method_are_told_apart_and_a_flat_one_is_drawn():
+    flat = make_slice("a", "ft", label="ft a seed 1")
+    flat = replace(flat, table=flat.table.assign(loss=0.5))
+    figure = draw_slices([make_slice("a", "ft", label="ft a seed 0"), flat])
+    assert {axes.get_title() for axes in figure.axes} >= {"ft a seed 0", "ft a seed 1"}
+    assert to_png(draw_slices([flat]), dpi=50)
+    with pytest.raises(SettingsError, match="no loss slice"):
+        draw_slices([])
+
+
+def test_attention_shows_the_first_images_in_drawn_order_on_one_scale():
+    result = make_attention("photo/count", n=12, classes=[f"kind{i}" for i in range(8)])
+    figure = draw_attention(result, max_images=5)
+    panels = [axes for axes in figure.axes if axes.images]
+    shown = [axes.images[0].get_array() for axes in panels if len(axes.images) == 1]
+    assert all(np.array_equal(a, b) for a, b in zip(shown, result.pixels[:5], strict=True))
+    over = [axes.images[1] for axes in panels if len(axes.images) == 2]
+    assert len(over) == 10
+    assert {image.get_clim() for image in over} == {(0.0, float(result.maps[:5].max()))}
+    assert np.allclose(over[0].get_array(), result.maps[0, 0])
+    assert np.allclose(over[1].get_array(), result.maps[0, 1])
+    said = texts(figure)
+    first = result.table.iloc[0]
+    assert f"{first['patch_mass']:.2f}\n{first['prompt_mass']:.2f}\n{first['on_object']:.2f}" in said
+    assert f"kind{first['label']}\nboth\nright" in said
+
+
+def test_attention_without_masks_or_class_names_says_what_there_is():
+    result = make_attention("dtd", n=2)
+    said = texts(draw_attention(replace(result, table=result.table.assign(on_object=float("nan")))))
+    assert "patch\nprompt" in said
+    assert any(text.startswith("class ") for text in said)
+    with pytest.raises(SettingsError, match="not 0"):
+        draw_attention(result, max_images=0)
+
+
+def test_prompt_share_is_the_mean_of_each_layer_over_images():
+    result = make_attention("photo/count", n=7, layers=5)
+    axes = draw_prompt_share(result).axes[0]
+    assert np.allclose(axes.lines[0].get_ydata(), result.share.mean(axis=0))
+    assert axes.lines[0].get_xdata().tolist() == [1, 2, 3, 4, 5]
+    assert len(axes.collections) == 2
+    assert not draw_prompt_share(make_attention("a", n=1)).axes[0].collections
+
+
+@pytest.mark.parametrize("tasks", [TASKS[:1], TASKS, VTAB, HOSTILE], ids=["1", "4", "19", "hostile"])
+@pytest.mark.parametrize("name", DRAWN)
+def test_texts_are_inside_large_enough_and_apart(name, tasks):
+    figure = DRAWN[name](tasks)
+    to_png(figure, dpi=100)
+    width, height = figure.get_size_inches() * figure.dpi
+    assert width <= 5.5 * figure.dpi + 1e-6
+    boxes = []
+    for text in drawn_texts(figure):
+        box = Text.get_window_extent(text)  # without an annotation's arrow
+        assert box.x0 >= -1, text
+        assert box.y0 >= -1, text
+        assert box.x1 <= width + 1, text
+        assert box.y1 <= height + 1, text
+        assert text.get_fontsize() >= SMALL
+        if not text.get_text().endswith("\n"):  # an empty line that keeps a place
+            boxes.append((text.get_text(), box))
+    for i, (one, a) in enumerate(boxes):
+        for other, b in boxes[i + 1 :]:
+            across = min(a.x1, b.x1) - max(a.x0, b.x0)
+            along = min(a.y1, b.y1) - max(a.y0, b.y0)
+            assert across <= 1 or along <= 2, (one, other)
+
+
+def drawn_texts(figure):
+    """Texts of a drawn figure, without the tick labels matplotlib keeps outside the view and never draws."""
+    unseen = set()
+    for axis in (axis for axes in figure.findobj(Axes) for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for tick in (*axis.majorTicks, *axis.minorTicks):
+            if not low <= tick.get_loc() <= high:
+                unseen |= {id(tick.label1), id(tick.label2)}
+    found = (text for text in figure.findobj(Text) if id(text) not in unseen)
+    return [text for text in found if text.get_text().strip() and text.get_visible()]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_figures_repeat_and_leave_settings_alone(name):
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "lines.linewidth": 9}):
+        before = dict(matplotlib.rcParams)
+        strange = DRAWN[name](TASKS)
+        written = to_svg(strange), to_png(strange, dpi=60)
+        assert dict(matplotlib.rcParams) == before
+    plain = DRAWN[name](TASKS)
+    assert isinstance(plain, Figure)
+    assert (to_svg(plain), to_png(plain, dpi=60)) == written
+
+
+@pytest.mark.parametrize(
+    ("draw", "result"),
+    [
+        (draw_quadrants, make_quadrants()),
+        (draw_gaps, make_quadrants()),
+        (lambda result, **ax: draw_distances([result], **ax), make_distance("a", 3.0)),
+        (draw_overfitting, make_curves(TASKS[:2])),
+        (lambda result, **ax: draw_slices([result], **ax), make_slice("a", "ft")),
+        (draw_attention, make_attention("a", n=3)),
+        (draw_prompt_share, make_attention("a", n=3)),
+    ],
+)
+def test_a_figure_can_be_drawn_in_a_given_place(draw, result):
+    figure = Figure(layout="constrained")
+    left, right = figure.subplots(1, 2)
+    assert draw(result, ax=right) is figure
+    assert left.axison
+    assert len(figure.axes) > 2
+    part = Figure(layout="constrained")
+    nested = part.subfigures(1, 2)[1]
+    assert draw(result, ax=nested.subplots()) is part
+
+
+@pytest.mark.parametrize(
+    ("draw", "result", "table", "column"),
+    [
+        (draw_quadrants, make_quadrants(), "table", "data_is_far"),
+        (draw_gaps, make_quadrants(), "table", "winner"),
+        (draw_overfitting, make_curves(), "curves", "loss"),
+        (lambda result: draw_slices([result]), make_slice("a", "ft"), "table", "b"),
+        (draw_attention, make_attention("a"), "table", "prompt_mass"),
+    ],
+)
+def test_a_missing_column_is_named_with_those_that_are_there(draw, result, table, column):
+    whole = getattr(result, table)
+    kept = [name for name in whole if name != column]
+    with pytest.raises(SettingsError, match=rf"lacks the columns \['{column}'\]; it has \['{kept[0]}'"):
+        draw(replace(result, **{table: whole.drop(columns=column)}))
+    with pytest.raises(SettingsError, match="no rows"):
+        draw(replace(result, **{table: whole.iloc[:0]}))
+
+
+def test_gaps_hold_those_designed():
+    """The synthetic study is the one the other tests think it is."""
+    assert make_quadrants().frame()["gap_points"].round(6).tolist() == [100 * gap for gap in GAPS]
+
+
+def test_pyplot_is_never_imported():
+    code = "import sys, vptft.report.pages.page; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,248 @@
+import base64
+import json
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from report.builders import (
+    DISTANCES,
+    GAPS,
+    HOSTILE,
+    TASKS,
+    facts,
+    make_attention,
+    make_distance,
+    make_quadrants,
+    save_study,
+)
+from vptft.errors import StorageError
+from vptft.evidence.findings import Finding
+from vptft.evidence.hypotheses import HYPOTHESES
+from vptft.report.pages import words
+from vptft.report.pages.page import build_page, save_figures
+from vptft.report.pages.study import load_study
+from vptft.storage import slug, write_json
+
+
+class Parsed(HTMLParser):
+    """Tags with their attributes, and the text outside style."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self.style, self.open = [], "", "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            continue
+
+    def handle_data(self, data):
+        if "style" in self.open[-1:]:
+            self.style += data
+        else:
+            self.text += data
+
+
+def built(results, out, title="A study"):
+    return build_page(results, out, title=title).read_text(encoding="utf-8")
+
+
+def test_the_page_answers_judges_and_shows_every_analysis(study, tmp_path):
+    text = built(study, tmp_path / "page.html")
+    page = Parsed(text)
+    assert len(text) < 4_000_000
+    assert "One seed: no verdict. Near objective, near data (photo/category): neither was clearly ahead" in page.text
+    assert "FT was ahead by 12.0 points" in page.text
+    assert "hold the test images only" in page.text
+    for hypothesis in HYPOTHESES.values():
+        assert hypothesis.statement in page.text
+    assert page.text.count("not measured here") == 4  # C0, W3, Y2, Y3
+    assert page.text.count("How this can mislead.") == 5
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 5 + 2 * len(TASKS)
+    assert all(len(image["alt"]) > 20 for image in images)
+    assert "12 test images without replacement, seed 0" in page.text
+    assert "fewer images than the 384 dimensions" in page.text
+    assert "weight_decay: 0.0 vs 0.01" in page.text
+    assert "vptft-analyze quickstart" in page.text
+    assert [tag for tag, _ in page.tags if tag == "h1"] == ["h1"]
+
+
+def test_nothing_is_fetched_and_nothing_runs(small_study, tmp_path):
+    page = Parsed(built(small_study, tmp_path / "page.html"))
+    targets = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
+    assert all(re.match(r"data:image/(svg\+xml|png);base64,|#", target) for target in targets)
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "svg", "form"}
+    policy = next(attributes["content"] for tag, attributes in page.tags if "http-equiv" in attributes)
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+    identifiers = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert {target[1:] for target in targets if target.startswith("#")} <= identifiers
+
+
+def test_the_same_study_gives_the_same_bytes_wherever_it_lies(small_study, tmp_path):
+    first = build_page(small_study, tmp_path / "a.html", title="t").read_bytes()
+    assert build_page(small_study, tmp_path / "a.html", title="t").read_bytes() == first
+    moved = shutil.copytree(small_study, tmp_path / "else" / "where")
+    shutil.rmtree(small_study / "attention")
+    shutil.rmtree(moved / "attention")
+    one, other = (build_page(results, tmp_path / "b.html", title="t").read_bytes() for results in (small_study, moved))
+    assert one == other
+    assert str(tmp_path).encode() not in one
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    results = save_study(folder / "results", tasks=HOSTILE, classes=HOSTILE * 2)
+    return Parsed(built(results, folder / "page.html", title=HOSTILE[0]))
+
+
+def test_hostile_names_are_text(hostile):
+    assert not {tag for tag, _ in hostile.tags} & {"script", "svg"}
+    assert not [name for _, attributes in hostile.tags for name in attributes if name.startswith("on")]
+    assert all(attributes["src"].startswith("data:") for tag, attributes in hostile.tags if tag == "img")
+    for name in HOSTILE:
+        assert name.replace("\N{RIGHT-TO-LEFT OVERRIDE}", "") in hostile.text
+    assert "\N{FIRST STRONG ISOLATE}שלום עולם\N{POP DIRECTIONAL ISOLATE}" in hostile.text
+
+
+def test_a_name_cannot_turn_the_text_after_it(hostile):
+    values = [value for _, attributes in hostile.tags for value in attributes.values() if value]
+    assert not any("\N{RIGHT-TO-LEFT OVERRIDE}" in text for text in (hostile.text, *values))
+
+
+def test_a_hostile_name_stays_text_inside_an_embedded_figure(hostile):
+    sources = [attributes["src"] for tag, attributes in hostile.tags if tag == "img"]
+    figures = [base64.b64decode(source.partition(",")[2]).decode() for source in sources if "svg" in source[:20]]
+    assert figures
+    assert not any(re.search(r"<script|<img|onerror=", re.sub(r"<!--.*?-->", "", figure)) for figure in figures)
+
+
+@pytest.mark.parametrize("analysis", ["quadrants", "frechet", "overfitting", "landscape", "attention"])
+def test_a_missing_analysis_is_left_out_with_the_reason(small_study, tmp_path, analysis):
+    shutil.rmtree(small_study / analysis)
+    page = Parsed(built(small_study, tmp_path / "page.html"))
+    assert f"Not measured: results/{analysis} is missing." in page.text
+    assert words.CAUTIONS[analysis] not in page.text
+    if analysis == "quadrants":
+        assert "No answer: results/quadrants is missing." in page.text
+
+
+def test_an_interrupted_result_is_told_and_the_others_are_shown(study, tmp_path):
+    (study / "attention" / slug(TASKS[1]) / "result.json").unlink()
+    page = Parsed(built(study, tmp_path / "page.html"))
+    assert f"results/attention/{slug(TASKS[1])} has no result.json: interrupted, or not measured" in page.text
+    assert len([1 for tag, _ in page.tags if tag == "img"]) == 5 + 2 * (len(TASKS) - 1)
+
+
+def test_a_study_without_facts_or_results_is_refused_and_damage_is_named(small_study, tmp_path):
+    with pytest.raises(StorageError, match=r"study\.json could not be read"):
+        build_page(tmp_path / "nowhere", tmp_path / "page.html", title="t")
+    write_json(tmp_path / "empty" / "study.json", {})
+    with pytest.raises(StorageError, match="holds no result"):
+        build_page(tmp_path / "empty", tmp_path / "page.html", title="t")
+    write_json(tmp_path / "listed" / "study.json", [])
+    with pytest.raises(StorageError, match="must hold an object; it holds a list"):
+        build_page(tmp_path / "listed", tmp_path / "page.html", title="t")
+    (small_study / "quadrants" / "table.csv").unlink()
+    with pytest.raises(StorageError, match="table"):
+        build_page(small_study, tmp_path / "page.html", title="t")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_needs_no_more_of_the_facts_than_there_is(small_study, tmp_path):
+    write_json(small_study / "study.json", {"new_fact": {"a": None, "b": [1.23456789, True]}})
+    page = Parsed(built(small_study, tmp_path / "page.html"))
+    assert "new fact" in page.text
+    assert "a: none; b: 1.235, yes" in page.text
+
+
+def test_measures_that_share_no_axis_get_a_figure_each(small_study, tmp_path):
+    make_distance("dtd", 12.0, measure_name="FID").save(small_study / "frechet" / "dtd")
+    paths = save_figures(small_study, tmp_path / "figures")
+    names = {path.name for path in paths}
+    assert {"distances-FID.pdf", "distances-FD-dinov2-s-56-0d5ee1c3.svg"} <= {
+        re.sub(r"56-[0-9a-f]{8}", "56-0d5ee1c3", name) for name in names
+    }
+    assert {"gaps.png", "quadrants.svg", "overfitting.pdf", "landscape.png"} <= names
+    assert {f"attention-{slug(task)}.pdf" for task in TASKS[:1]} <= names
+    assert all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_saved_figures_repeat(small_study, tmp_path):
+    shutil.rmtree(small_study / "attention")
+    first, second = (save_figures(small_study, tmp_path / place) for place in "ab")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_long_tables_are_folded(tmp_path):
+    results = save_study(tmp_path / "results", tasks=TASKS[:1], gaps=GAPS[:1], distances=DISTANCES[:1], seeds=range(13))
+    page = Parsed(built(results, tmp_path / "page.html"))
+    assert len([1 for tag, _ in page.tags if tag == "details"]) == 5
+    assert "no verdict." not in page.text.partition("Verdicts")[0]
+    assert "hold test images and 13 training seeds" in page.text
+
+
+def test_findings_come_from_every_result(study):
+    found = load_study(study).findings()
+    assert [finding.hypothesis for finding in found] == ["W1", "W2", "Y1", *["Y4"] * len(TASKS)]
+
+
+def test_the_answer_counts_where_a_quadrant_holds_several_tasks_and_never_pools_pretraining():
+    frame = make_quadrants().frame()
+    more = frame.assign(task=frame["task"] + "2")
+    said = words.answer(pd.concat([frame, more], ignore_index=True))
+    assert said[0] == "One seed: no verdict."
+    assert "ahead were VPT on 0, FT on 2, neither on 0; mean gap −12.0 points, from −12.0 to −12.0." in said[2]
+    apart = words.answer(pd.concat([frame, more.assign(pretraining="supervised")], ignore_index=True))
+    assert len(apart) == 1 + 2 * 4 + 1
+    assert apart[1].startswith("Self-distilled pretraining, near objective, near data (photo/category)")
+
+
+def test_two_seeds_give_no_verdict_and_three_give_none_of_that():
+    assert words.answer(make_quadrants(seeds=2).frame())[0] == "2 seeds: no verdict."
+    assert not words.answer(make_quadrants(seeds=3).frame())[0].endswith("no verdict.")
+
+
+def test_vpt_ahead_is_said_with_its_interval():
+    frame = make_quadrants().frame()
+    row = frame[frame["winner"] == "vpt"].iloc[0]
+    expected = f"VPT was ahead by 11.0 points [{row['low_points']:.1f}, {row['high_points']:.1f}]."
+    assert any(expected in sentence for sentence in words.answer(frame))
+
+
+@pytest.mark.parametrize(
+    ("finding", "text"),
+    [
+        ({}, ""),
+        ({"effect": -3.25, "low": -5.0, "high": -1.0, "unit": "points", "n": 4}, "−3.2 [−5.0, −1.0] points"),
+        ({"effect": 0.00123, "unit": "nats", "p": 0.0312}, "+0.00123 nats, p = 0.031"),
+    ],
+)
+def test_effects(finding, text):
+    whole = Finding(hypothesis="W1", statement="s", verdict="inconclusive", reason="r", **finding)
+    assert words.effect(whole) == text
+
+
+def test_fairness_says_what_was_recorded_only():
+    assert words.fairness({}) == ""
+    assert words.fairness({"searched": True, "confounds": []}).endswith("no setting differs.")
+    assert "not searched" in words.fairness(facts())
+
+
+def test_the_draw_rule_and_the_number_shown_stand_under_the_maps(small_study, tmp_path):
+    few = make_attention("photo/count", n=3)
+    replace(few, settings=json.loads("{}")).save(small_study / "attention" / slug("photo/count"))
+    text = Parsed(built(small_study, tmp_path / "page.html")).text
+    assert "Shown are the first 8 of 12." in text
+    assert "Shown are the first 3 of 3." in text

@@ -1,0 +1,35 @@
+import math
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from vptft.errors import SettingsError
+from vptft.tuning.settings import TrainSettings
+
+BAD = [
+    *[(name, value) for name in ("epochs", "batch_size", "image_size", "n_curve") for value in (0, -1)],
+    *[(name, value) for name in ("n_train", "n_val", "n_test", "lr", "head_lr") for value in (0, -3)],
+    *[(name, value) for name in ("warmup_fraction", "prompt_dropout") for value in (1, 1.5, -0.1, math.nan)],
+    *[(name, -1) for name in ("weight_decay", "prompt_length", "seed")],
+    ("lr", math.nan),
+    ("head_lr", math.nan),
+    ("weight_decay", math.nan),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_setting_outside_its_range_is_refused_by_name_and_value(name, value):
+    with pytest.raises(SettingsError, match=rf"{name}.*must.*got.*{value}"):
+        TrainSettings(**{name: value})
+
+
+def test_the_ends_of_the_ranges_are_allowed():
+    TrainSettings(epochs=1, batch_size=1, warmup_fraction=0, prompt_dropout=0.999, weight_decay=0, prompt_length=0)
+    assert TrainSettings().lr is None
+
+
+def test_settings_are_checked_when_replaced_and_never_changed():
+    with pytest.raises(SettingsError, match="epochs must be positive, got 0"):
+        replace(TrainSettings(), epochs=0)
+    with pytest.raises(FrozenInstanceError, match="epochs"):
+        TrainSettings().epochs = 3

@@ -22,11 +22,11 @@ from vptft.why.attention.rollout import attention_rollout
 REPETITIONS = 5
 
 
-def ratio(name: str, peer: Callable[[], object], ours: Callable[[], object], repetitions: int = REPETITIONS) -> None:
+def ratio(name: str, peer: Callable[[], object], ours: Callable[[], object]) -> None:
     """Time both in turn, in process CPU seconds, and write the paired ratios."""
     ours(), peer()
     pairs = []
-    for _ in range(repetitions):
+    for _ in range(REPETITIONS):
         pairs.append((_seconds(peer), _seconds(ours)))
     ratios = [theirs / mine for theirs, mine in pairs]
     mine = statistics.median(mine for _, mine in pairs)
@@ -54,7 +54,8 @@ def distance_step() -> None:
             warnings.simplefilter("ignore", DeprecationWarning)
             return calculate_frechet_distance(*moments[0], *moments[1])
 
-    ratio("Frechet distance, N=1000, d=2048, against pytorch-fid's from ready moments", peer, lambda: frechet_distance(x, y), 5)
+    name = "Frechet distance, N=1000, d=2048, against pytorch-fid's from ready moments"
+    ratio(name, peer, lambda: frechet_distance(x, y))
 
 
 def prompted(length: int, *, prefix_form: bool) -> TunedModel:

@@ -58,7 +58,9 @@ def category_and_orientation(mask):
     """Shape and eighth of a turn whose swept outline overlaps the mask best."""
     place = lies_at(mask)
     fits = {
-        (category, eighth): max(overlap(mask, silhouette(shape, eighth * np.pi / 4 + jitter, place)) for jitter in JITTER)
+        (category, eighth): max(
+            overlap(mask, silhouette(shape, eighth * np.pi / 4 + jitter, place)) for jitter in JITTER
+        )
         for category, shape in enumerate(TARGETS)
         for eighth in range(8)
     }

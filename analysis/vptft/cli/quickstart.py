@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from vptft.tuning.study import StudySize
 
 REFERENCE = "photos"
-N_DISTANCE, N_SLICE, SLICE_POINTS, SLICE_EXTENT, N_ATTENTION = 300, 32, 7, 0.5, 24
-"""Images a set for distances; images, points a side and extent of slices; images of attention maps."""
+N_SLICE, SLICE_POINTS, SLICE_EXTENT, N_ATTENTION = 32, 7, 0.5, 24
+"""Images, points a side and extent of slices; images of attention maps."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,10 @@ def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path,
 
     def distances() -> dict[str, Any]:
         network = load_extractor(f"{info.backbone}:{info.image_size}", device=device)
-        origin = registry.images(REFERENCE, n=N_DISTANCE)
+        images = {task: registry.images(f"{task}:train", n=size.settings.n_train) for task in size.tasks}
+        origin = registry.images(REFERENCE, n=size.settings.n_train)
         return {
-            task: assemble.distance(
-                origin, registry.images(task, n=N_DISTANCE), network, seed=0, folder=results / "frechet" / slug(task)
-            )
+            task: assemble.distance(origin, images[task], network, seed=0, folder=results / "frechet" / slug(task))
             for task in size.tasks
         }
 

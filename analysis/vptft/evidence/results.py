@@ -95,7 +95,7 @@ def _read_table(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
 
 def _column(text: pd.Series, dtype: str) -> pd.Series:
     """Cells as written to the values they were written from; Python reads a float back exactly."""
-    kind = pd.api.types.pandas_dtype(dtype).kind
-    if kind == "f":
+    kind = pd.api.types.pandas_dtype(dtype)
+    if kind.kind == "f":
         return pd.Series([float(cell or "nan") for cell in text], dtype=dtype)
-    return text == "True" if kind == "b" else text.astype(dtype)
+    return text == "True" if kind.kind == "b" else text.astype(kind)

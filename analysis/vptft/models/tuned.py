@@ -78,7 +78,8 @@ class TunedModel(nn.Module):
         self.prompts: Prompts | None = None
         if prompts is not None and prompts.length:
             self.prompts = self._make_prompts(prompts, generator or torch.Generator().manual_seed(0))
-        self.head = nn.Linear(backbone.num_features, n_classes)
+        width: int = getattr(backbone, "num_features")  # noqa: B009 - timm sets it, nn.Module does not declare it
+        self.head = nn.Linear(width, n_classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

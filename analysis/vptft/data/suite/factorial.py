@@ -3,6 +3,7 @@
 from functools import lru_cache, partial
 
 import numpy as np
+from PIL import Image
 
 from vptft.data.images import ImageSet
 from vptft.data.suite.appearances import APPEARANCES, NATIVE, render, solid_masks
@@ -61,7 +62,7 @@ def suite_tasks() -> tuple[Task, ...]:
 def load(
     appearance: str, question: str, split: Split, n: int | None = None, seed: int = 0, *, size: int = NATIVE
 ) -> ImageSet:
-    """Scenes of one split, rendered when they are read and kept nowhere.
+    """Scenes of one split, rendered when they are read; the last few thousand stay in memory.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def load(
     return ImageSet(
         name=f"{appearance}/{question} ({split})",
         ids=tuple("/".join(map(str, key)) for key in keys),
-        read=lambda i: render(_scene(*keys[i]), appearance, size),
+        read=lambda i: _picture(keys[i], appearance, size),
         groups=tuple(tile_of(*key).name for key in keys),
         fingerprint=lambda: key_of("vptft suite", SUITE_VERSION, appearance, question, size, keys),
         labels=np.array([label_of(*key, question) for key in keys], dtype=np.int64),
@@ -113,6 +114,12 @@ def _keys(split: Split, n: int | None, seed: int) -> list[tuple[Part, int, int]]
 @lru_cache(maxsize=4096)
 def _scene(part: Part, seed: int, index: int) -> Scene:
     return sample_scene(part, seed, index)
+
+
+@lru_cache(maxsize=4096)
+def _picture(key: tuple[Part, int, int], appearance: str, size: int) -> Image.Image:
+    """Rendered scene: five tasks and both methods ask for the same ones."""
+    return render(_scene(*key), appearance, size)
 
 
 def _mask(question: str, size: int, scene: Scene) -> np.ndarray:

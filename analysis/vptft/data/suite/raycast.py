@@ -1,6 +1,6 @@
 """Which solid every pixel sees, and where: rays against spheres and reliefs, nearest first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,11 +10,12 @@ from vptft.data.suite.camera import POSITION, project, rays
 from vptft.data.suite.scenes import Solid
 from vptft.data.suite.shapes import EXTENT, GRID, relief
 
-STEPS = 8
+STEPS = 12
 """Samples along a ray through a relief; the hit is then refined to a 16th of a step."""
 NOTHING = -1
 
 Window = tuple[slice, slice]
+LookUp = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,14 @@ def sample(grid: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return upper + down * (lower - upper)
 
 
+def sample_coarsely(grid: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Value of the map's nearest grid point: a third of the time of :func:`sample`."""
+    scale = (GRID - 1) / (2 * EXTENT)
+    column = np.clip((x + EXTENT) * scale + 0.5, 0, GRID - 1).astype(np.intp)
+    row = np.clip((y + EXTENT) * scale + 0.5, 0, GRID - 1).astype(np.intp)
+    return grid.ravel()[row * GRID + column]
+
+
 @cache
 def _rays(size: int) -> np.ndarray:
     return rays(size)
@@ -137,14 +146,14 @@ def _reach_relief(solid: Solid, directions: np.ndarray) -> np.ndarray:
     enter = (solid.height - POSITION[2]) / directions[:, 2]
     leave = -POSITION[2] / directions[:, 2]
     shares = np.linspace(0, 1, STEPS + 1)[:, None]
-    below = _is_below(solid, directions, enter + shares * (leave - enter))
+    below = _is_below(solid, directions, enter + shares * (leave - enter), sample_coarsely)
     hit = below.any(axis=0)
     high = below.argmax(axis=0)[hit] / STEPS
     low = np.maximum(high - 1 / STEPS, 0)
     enter, leave, directions = enter[hit], leave[hit], directions[hit]
     for _ in range(4):
         middle = (low + high) / 2
-        inside = _is_below(solid, directions, enter + middle * (leave - enter))
+        inside = _is_below(solid, directions, enter + middle * (leave - enter), sample)
         low, high = np.where(inside, low, middle), np.where(inside, middle, high)
     near[near] = hit
     reach[near] = enter + high * (leave - enter)
@@ -157,13 +166,13 @@ def _may_hit(solid: Solid, directions: np.ndarray) -> np.ndarray:
     x, y = POSITION[0] + halfway * directions[..., 0], POSITION[1] + halfway * directions[..., 1]
     steepest = np.sqrt((directions[..., :2] ** 2).sum(-1)) / -directions[..., 2]
     reach = 0.5 * solid.height * steepest / solid.size + 0.05
-    return sample(relief(solid.shape).distance, *to_local(solid, x, y)) < reach
+    return sample_coarsely(relief(solid.shape).distance, *to_local(solid, x, y)) < reach
 
 
-def _is_below(solid: Solid, directions: np.ndarray, reach: np.ndarray) -> np.ndarray:
+def _is_below(solid: Solid, directions: np.ndarray, reach: np.ndarray, look_up: LookUp) -> np.ndarray:
     """Whether the points at ``reach`` along the rays lie under the relief's surface."""
     x = POSITION[0] + reach * directions[..., 0]
     y = POSITION[1] + reach * directions[..., 1]
     z = POSITION[2] + reach * directions[..., 2]
-    surface = solid.height * sample(relief(solid.shape).height, *to_local(solid, x, y))
-    return (surface > np.maximum(z, 0)) & (surface > 0)
+    surface = solid.height * look_up(relief(solid.shape).height, *to_local(solid, x, y))
+    return surface > np.maximum(z, 0)

@@ -1,6 +1,5 @@
 """Every way of running the project: `nox -l` lists them, `nox -s NAME` runs one."""
 
-import os
 from pathlib import Path
 
 import nox
@@ -13,9 +12,10 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 TEST, LINT, DOCS = (nox.project.dependency_groups(PROJECT, group) for group in ("test", "lint", "docs"))
 
 
-def at_home(session: nox.Session) -> dict[str, str]:
-    """Keep the caches of a session inside its own environment."""
-    return {"VPTFT_HOME": str(Path(session.virtualenv.location) / "vptft-home")}
+def alone(session: nox.Session) -> dict[str, str]:
+    """One thread a process, for tests that run side by side and timings; caches inside the session's environment."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {**threads, "VPTFT_HOME": str(Path(session.virtualenv.location) / "vptft-home")}
 
 
 @nox.session
@@ -29,7 +29,7 @@ def quickstart(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All fast tests, with the real backbone."""
     session.install("-e", ".[demo]", *TEST)
-    session.run("pytest", "-m", "not verify and not browser", *session.posargs, env=at_home(session))
+    session.run("pytest", "-n", "2", "-m", "not verify and not browser", *session.posargs, env=alone(session))
 
 
 @nox.session
@@ -52,26 +52,25 @@ def types(session: nox.Session) -> None:
 def minimal(session: nox.Session) -> None:
     """Without any extra: what is optional must not be needed."""
     session.install("-e", ".", "pytest>=8.3", "hypothesis>=6.120")
-    session.run("pytest", "-m", "not verify and not browser and not demo", *session.posargs, env=at_home(session))
+    session.run("pytest", "-m", "not verify and not browser and not demo", *session.posargs, env=alone(session))
 
 
 @nox.session
 def browser(session: nox.Session) -> None:
     """The page in a real browser (Debian's chromium, or the one CHROMIUM names)."""
     session.install("-e", ".[demo]", *TEST, *DOCS)
-    session.run("pytest", "-m", "browser", *session.posargs, env=at_home(session))
+    session.run("pytest", "-m", "browser", *session.posargs, env=alone(session))
 
 
 @nox.session
 def verify(session: nox.Session) -> None:
     """Slow proofs, outside CI: kills and resumes."""
     session.install("-e", ".[demo]", *TEST)
-    session.run("pytest", "-m", "verify", *session.posargs, env=at_home(session))
+    session.run("pytest", "-m", "verify", *session.posargs, env=alone(session))
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Speed, side by side with the peer on the same inputs: median ratio of paired repetitions, with its range."""
     session.install("-e", ".[demo]")
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    session.run("python", "tests/bench/bench.py", *session.posargs, env={**os.environ, **at_home(session), **threads})
+    session.run("python", "tests/bench/bench.py", env=alone(session))

@@ -105,7 +105,7 @@ def quadrants(
     for confound in sorted({text for pair in pairs for text in pair.confounds}):
         say(f"warning: the two sides differ in more than the method: {confound}")
     if out:
-        save_figure(draw_quadrants(result), out / "figures" / "quadrants")
+        save_figure(draw_quadrants(result, reference=reference), out / "figures" / "quadrants")
         save_figure(draw_gaps(result), out / "figures" / "gaps")
     write_table(result.frame(), as_json=json)
 
@@ -181,11 +181,11 @@ def attention(
     from vptft.report import assemble
     from vptft.report.figures.attention import draw_attention, draw_prompt_share
     from vptft.report.figures.style import save_figure
+    from vptft.storage import slug
 
     pair = RunPair(vpt=load_run(vpt), ft=load_run(ft))
-    result = assemble.attention_maps(
-        pair, n_images=images, seed=seed, folder=out / "results" / "attention" if out else None
-    )
+    target = out / "results" / "attention" / slug(pair.vpt.info.task) if out else None
+    result = assemble.attention_maps(pair, n_images=images, seed=seed, folder=target)
     if out:
         save_figure(draw_attention(result), out / "figures" / "attention")
         save_figure(draw_prompt_share(result), out / "figures" / "prompt_share")

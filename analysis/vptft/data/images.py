@@ -64,9 +64,7 @@ class ImageSet:
     skipped: tuple[Skipped, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        if len(self.groups) != len(self.ids) or (
-            self.labels is not None and len(self.labels) != len(self.ids)
-        ):
+        if len(self.groups) != len(self.ids) or (self.labels is not None and len(self.labels) != len(self.ids)):
             raise DataError(
                 f"{self.name}: {len(self.ids)} ids, {len(self.groups)} groups and "
                 f"{'no' if self.labels is None else len(self.labels)} labels; they must be equally many."

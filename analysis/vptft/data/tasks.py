@@ -7,9 +7,7 @@ from typing import Literal
 from vptft.data.images import ImageSet
 
 Split = Literal["train", "val", "trainval", "test"]
-Objective = Literal[
-    "classification", "counting", "distance", "location", "orientation", "azimuth", "elevation"
-]
+Objective = Literal["classification", "counting", "distance", "location", "orientation", "azimuth", "elevation"]
 Group = Literal["natural", "specialized", "structured", "suite", "observed", "fine-grained", "own"]
 
 NEAR_OBJECTIVES: frozenset[str] = frozenset({"classification"})

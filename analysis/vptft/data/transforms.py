@@ -18,9 +18,7 @@ def resize(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """
     pixels = image.unsqueeze(0).to(torch.float32)
     if image.shape[-2:] != (height, width):
-        pixels = F.interpolate(
-            pixels, size=(height, width), mode="bicubic", antialias=True, align_corners=False
-        )
+        pixels = F.interpolate(pixels, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
     return pixels.clamp_(0, 255).squeeze(0)
 
 

@@ -129,7 +129,7 @@ def attention_maps(pair: RunPair, *, n_images: int, seed: int, folder: Path | No
             ids=images.ids,
             task=pair.vpt.info.task,
             masks=_masks(images, size),
-            settings=settings,
+            settings={**settings, "classes": pair.vpt.info.classes},
         )
 
     return saved_or(maps.AttentionMaps, folder, inputs, make)

@@ -62,7 +62,7 @@ class Quadrants(Result):
     def frame(self) -> pd.DataFrame:
         """Columns: task, objective, objective_is_far, data_is_far, pretraining, distance, measure_name,
         accuracy_vpt, accuracy_ft (fractions), gap_points with its 95% interval low_points, high_points, winner
-        (``vpt``, ``ft`` or ``uncertain``), n_test, n_groups, n_seeds.
+        (``vpt``, ``ft`` or ``uncertain``), n_test, n_groups, n_seeds, few_groups.
         """  # noqa: D205
         return self.table
 
@@ -142,6 +142,7 @@ def _row(pair: TaskPair, data_is_far: bool, seed: int, draws: int) -> dict[str, 
         "n_test": len(pair.draws[0].differences),
         "n_groups": len(np.unique(pair.draws[0].groups)),
         "n_seeds": len(pair.draws),
+        "few_groups": pair.few_groups,
     }
 
 

@@ -204,9 +204,11 @@ def _distance_table(study: Study) -> Table:
             result.measure_name,
             f"{result.debiased:.4g}",
             f"{result.distance:.4g}",
-            f"{result.noise_floor:.4g} (N = {result.noise_floor_n:,})",
+            "too few images"
+            if result.noise_floor is None
+            else f"{result.noise_floor:.4g} (N = {result.noise_floor_n:,})",
             f"{result.n_first:,}, {result.n_second:,}",
-            "at the noise floor" if result.distance <= result.noise_floor else "",
+            "at the noise floor" if result.noise_floor is not None and result.distance <= result.noise_floor else "",
         ]
         for result in study.distances
     ]

@@ -39,7 +39,7 @@ class FrechetDistance(Result):
         Grouped jackknife: g F(all) - (g - 1) mean F(without one of g = 20 groups). Can be negative near zero.
     noise_floor
         Debiasing ignored: the plug-in distance between random halves of the second set, of ``noise_floor_n`` images
-        each. A distance at this level is no distance.
+        each; None below four images. A distance at this level is no distance.
     n_first, n_second, dimensions
         Images that could be read, and feature width.
     skipped
@@ -52,7 +52,7 @@ class FrechetDistance(Result):
     measure_name: str
     distance: float
     debiased: float
-    noise_floor: float
+    noise_floor: float | None
     noise_floor_n: int
     n_first: int
     n_second: int
@@ -108,7 +108,7 @@ def measure(
         measure_name=first.distance_name,
         distance=frechet_distance(x, y),
         debiased=grouped_jackknife(x, y, rng=rng),
-        noise_floor=frechet_distance(y[order[:half]], y[order[half:]]) if half >= 2 else float("inf"),
+        noise_floor=frechet_distance(y[order[:half]], y[order[half:]]) if half >= 2 else None,
         noise_floor_n=half,
         n_first=len(x),
         n_second=len(y),

@@ -108,11 +108,12 @@ def test_the_search_scores_validation_on_a_draw_of_its_own(size, toy_task, tmp_p
         asked.append((split, seed))
         return toy_task.load(split, n=n, seed=seed)
 
+    size = replace(size, settings=replace(size.settings, n_val=7))
     run_study(size, [make_task(load=load)], backbone="tiny", folder=tmp_path / "study")
     assert {seed for split, seed in asked if split == "train"} == {0, 1, SEARCH_SEED}
     assert SEARCH_SEED not in size.seeds
     scores = json.loads(search_file(tmp_path / "study", "toy/colour", "ft").read_text())
-    assert all(score * 9 == pytest.approx(round(score * 9)) for score in scores.values())
+    assert all(score * 7 == pytest.approx(round(score * 7)) for score in scores.values())
 
 
 def test_a_second_call_trains_nothing(recorded, tmp_path):

@@ -114,4 +114,6 @@ def progress() -> Iterator[Callable[..., Callable[[int, int], None]]]:
 
 
 def _shown(value: object) -> str:
+    if value is None or value != value:  # a NaN differs from itself
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -20,6 +20,8 @@ from vptft.models.tuned import TunedModel
 from vptft.storage import atomic_path, read_arrays, read_json, write_json, write_text
 
 SCHEMA = 1
+SEARCH_FOLDER = "search"
+"""Where a study keeps the trainings that choose a learning rate; they are no runs of the study."""
 HISTORY_COLUMNS = ("epoch", "split", "loss", "accuracy", "lr", "seconds")
 
 
@@ -218,12 +220,13 @@ def load_run(folder: Path) -> Run:
 
 
 def find_runs(folders: list[Path]) -> list[Run]:
-    """Every complete run at or below the folders, sorted by path."""
+    """Every complete run at or below the folders, sorted by path; trainings of an unfinished search are left out."""
     found: set[Path] = set()
     for folder in folders:
         if not folder.is_dir():
             raise CheckpointError(f"There is no folder {folder}.")
-        found |= {path.parent for path in folder.rglob("run.json")}
+        below = (path.parent for path in folder.rglob("run.json"))
+        found |= {run for run in below if SEARCH_FOLDER not in run.relative_to(folder).parts}
     if not found:
         raise CheckpointError(
             f"No complete run in {', '.join(map(str, folders))}.", "Make one: vptft-analyze quickstart, or train."

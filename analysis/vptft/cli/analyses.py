@@ -152,7 +152,7 @@ def landscape(
     with progress() as start:
         done = start("loss slices", len(runs))
         for i, run in enumerate(runs):
-            folder = out / "results" / "landscape" / slug(run.label) if out else None
+            folder = out / "results" / "landscape" / slug(str(run.folder)) if out else None
             results.append(
                 assemble.loss_slice(run, n_images=images, points=points, extent=extent, seed=seed, folder=folder)
             )

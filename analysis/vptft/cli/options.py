@@ -18,7 +18,21 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table to stdout.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results and figures.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)]
-Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.")]
+
+
+def _usable(device: str) -> str:
+    """Refuse a device that is not there before anything is loaded for it."""
+    if device != "cpu":
+        import torch
+
+        try:
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise typer.BadParameter(f"{device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.", callback=_usable)]
 BackboneName = Annotated[
     str, typer.Option("--backbone", help="dinov2-s, timm/NAME, or ARCHITECTURE@FILE (see `backbones`).")
 ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vptft.tuning.study import StudySize
 
 REFERENCE = "photos"
-N_SLICE, SLICE_POINTS, SLICE_EXTENT, N_ATTENTION = 32, 7, 0.5, 24
+N_SLICE, SLICE_POINTS, SLICE_EXTENT, N_ATTENTION = 24, 7, 0.5, 24
 """Images, points a side and extent of slices; images of attention maps."""
 
 

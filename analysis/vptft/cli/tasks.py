@@ -40,7 +40,13 @@ def add(
     """
     from vptft.data import registry
 
-    say(str(registry.register(name, path, objective=objective)))
+    found = registry.register(name, path, objective=objective)
+    classes = f" in {found.classes} classes" if found.classes else ""
+    say(f"{found.name}: {found.images} images{classes} in {found.path} ({found.layout}).")
+    if found.tasks:
+        say(f"Tasks: {', '.join(found.tasks)}.")
+    if found.unusable:
+        say(f"warning: {found.unusable} more cannot be used; a command that meets them lists each with its reason.")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from vptft.errors import MissingExtraError, WeightsError
@@ -64,7 +65,10 @@ def dinov2_file() -> Path:
                 )
             state = convert(*read_onnx(source))
             with atomic_path(target) as temporary:
-                save_file(state, temporary)
+                try:
+                    save_file(state, temporary)
+                except SafetensorError as error:
+                    raise OSError(str(error)) from error  # its own error for a full disk
     return target
 
 

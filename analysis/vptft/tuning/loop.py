@@ -100,12 +100,15 @@ def train(
     settings = replace(settings, lr=settings.lr or method.default_lr)
     with lock(folder.parent / f".{folder.name}"):
         loaded = load_backbone(backbone, settings.image_size)
-        key = key_of(task.name, method.name, backbone, loaded.sha256, asdict(settings))
+        parts: tuple[Split, ...] = ("train", "val", "test")
+        images = {name: _images(task, name, settings) for name in parts}
+        content = [split.fingerprint() for split in images.values()]
+        key = key_of(task.name, method.name, backbone, loaded.sha256, asdict(settings), content)
         if is_complete(folder):
             run = _existing(folder, key)
             shutil.rmtree(folder / "resume", ignore_errors=True)
             return run
-        splits = {name: _load_split(task, name, settings) for name in ("train", "val", "test")}
+        splits: dict[str, SplitTensors] = {n: _in_memory(i, settings.image_size) for n, i in images.items()}
         state = _start(task, method, loaded, settings, device)
         _resume(state, folder, key)
         try:
@@ -166,14 +169,18 @@ def _existing(folder: Path, key: str) -> Run:
     return run
 
 
-def _load_split(task: Task, name: Split, settings: TrainSettings) -> SplitTensors:
+def _images(task: Task, name: Split, settings: TrainSettings) -> ImageSet:
     count = {"train": settings.n_train, "val": settings.n_val, "test": settings.n_test}[name]
     images: ImageSet = task.load(name, n=count, seed=settings.seed)
     if images.labels is None or len(images) < 2:
         found = "no labels" if images.labels is None else f"{len(images)} images"
         raise DataError(f"{images.name} has {found}; training needs at least two labelled images.")
+    return images
+
+
+def _in_memory(images: ImageSet, size: int) -> SplitTensors:
     return SplitTensors(
-        pixels=images.pixels(settings.image_size),
+        pixels=images.pixels(size),
         labels=torch.from_numpy(np.asarray(images.labels, dtype=np.int64)),
         ids=images.ids,
         groups=images.groups,

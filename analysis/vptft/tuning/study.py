@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vptft.checkpoints.native import Run
+from vptft.checkpoints.native import SEARCH_FOLDER, Run
 from vptft.data.tasks import Task
 from vptft.storage import read_json, slug, write_json
 from vptft.tuning.loop import EpochCallback, train
@@ -51,7 +51,7 @@ CORE_TASKS = tuple(
 QUICK = StudySize(
     name="quick",
     tasks=QUADRANT_TASKS,
-    settings=TrainSettings(epochs=6, n_train=160, n_val=50, n_test=300, n_curve=100),
+    settings=TrainSettings(epochs=6, n_train=160, n_val=20, n_test=300, n_curve=100),
     seeds=(0,),
     searched=False,
 )
@@ -136,7 +136,7 @@ def chosen_lr(scores: dict[str, float]) -> float:
 
 def search_file(folder: Path, task: str, method: str) -> Path:
     """Where a search's outcome is kept: validation accuracy of the last epoch by learning rate."""
-    return folder / "search" / f"{slug(task)}-{method}.json"
+    return folder / SEARCH_FOLDER / f"{slug(task)}-{method}.json"
 
 
 def edges_of_search(folder: Path, runs: Sequence[Run]) -> list[str]:

@@ -23,7 +23,7 @@ from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
 from vptft.evidence.hypotheses import HYPOTHESES
 from vptft.report.pages import words
-from vptft.report.pages.page import build_page, save_figures
+from vptft.report.pages.page import build_page
 from vptft.report.pages.study import load_study
 from vptft.storage import slug, write_json
 
@@ -169,7 +169,8 @@ def test_a_page_needs_no_more_of_the_facts_than_there_is(small_study, tmp_path):
 
 def test_measures_that_share_no_axis_get_a_figure_each(small_study, tmp_path):
     make_distance("dtd", 12.0, measure_name="FID").save(small_study / "frechet" / "dtd")
-    paths = save_figures(small_study, tmp_path / "figures")
+    build_page(small_study, tmp_path / "page.html", title="t", figures=tmp_path / "figures")
+    paths = list((tmp_path / "figures").iterdir())
     names = {path.name for path in paths}
     assert {"distances-FID.pdf", "distances-FD-dinov2-s-56-0d5ee1c3.svg"} <= {
         re.sub(r"56-[0-9a-f]{8}", "56-0d5ee1c3", name) for name in names
@@ -181,7 +182,10 @@ def test_measures_that_share_no_axis_get_a_figure_each(small_study, tmp_path):
 
 def test_saved_figures_repeat(small_study, tmp_path):
     shutil.rmtree(small_study / "attention")
-    first, second = (save_figures(small_study, tmp_path / place) for place in "ab")
+    for place in "ab":
+        build_page(small_study, tmp_path / place / "page.html", title="t", figures=tmp_path / place)
+    first, second = (sorted((tmp_path / place).iterdir()) for place in "ab")
+    assert [path.name for path in first] == [path.name for path in second]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vptft.tuning.study import StudySize
 
 REFERENCE = "photos"
-N_SLICE, SLICE_POINTS, SLICE_EXTENT, N_ATTENTION = 24, 7, 0.5, 24
+N_SLICE, SLICE_POINTS, SLICE_EXTENT, N_ATTENTION = 16, 7, 0.5, 24
 """Images, points a side and extent of slices; images of attention maps."""
 
 
@@ -96,7 +96,7 @@ def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path,
     from vptft.data import registry
     from vptft.features.extractors import load_extractor
     from vptft.report import assemble
-    from vptft.report.pages.page import build_page, save_figures
+    from vptft.report.pages.page import build_page
     from vptft.storage import slug, write_json
 
     results = out / "results"
@@ -125,8 +125,8 @@ def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path,
 
     def page() -> None:
         write_json(results / "study.json", assemble.study_summary(size, runs, pairs, folder, reference=REFERENCE))
-        save_figures(results, out / "figures")
-        build_page(results, out / "index.html", title=f"VPT or full finetuning: {size.name}")
+        title = f"VPT or full finetuning? The embedded suite, size {size.name}"
+        build_page(results, out / "index.html", title=title, figures=out / "figures")
 
     return [
         Step("distances", 20, distances),

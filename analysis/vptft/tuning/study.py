@@ -51,7 +51,7 @@ CORE_TASKS = tuple(
 QUICK = StudySize(
     name="quick",
     tasks=QUADRANT_TASKS,
-    settings=TrainSettings(epochs=6, n_train=160, n_val=20, n_test=300, n_curve=100),
+    settings=TrainSettings(epochs=6, n_train=160, n_val=20, n_test=300, n_curve=80),
     seeds=(0,),
     searched=False,
 )

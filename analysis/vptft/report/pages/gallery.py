@@ -1,4 +1,4 @@
-"""Every figure of a study, once: the page embeds them, :func:`vptft.report.pages.page.save_figures` writes them."""
+"""Every figure of a study, once: the page embeds them and writes them as files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

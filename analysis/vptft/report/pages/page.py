@@ -11,7 +11,7 @@ from vptft.report.pages.study import load_study
 from vptft.storage import write_text
 
 
-def build_page(results: Path, out: Path, *, title: str) -> Path:
+def build_page(results: Path, out: Path, *, title: str, figures: Path | None = None) -> Path:
     """Write the page of the study saved in ``results``.
 
     Parameters
@@ -22,6 +22,8 @@ def build_page(results: Path, out: Path, *, title: str) -> Path:
         The HTML file; replaced whole or not at all.
     title
         Its heading.
+    figures
+        Folder that takes every figure as PDF, SVG and PNG too; None for the page alone.
 
     Returns
     -------
@@ -29,15 +31,12 @@ def build_page(results: Path, out: Path, *, title: str) -> Path:
         ``out``.
     """
     study = load_study(results)
-    write_text(out, _template().render(title=title, **shapes(study)))
+    drawn = list(pictures(study))
+    if figures is not None:
+        for picture in drawn:
+            save_figure(picture.figure, figures / picture.name)
+    write_text(out, _template().render(title=title, **shapes(study, drawn)))
     return out
-
-
-def save_figures(results: Path, out: Path) -> list[Path]:
-    """Write every figure of the page as PDF, SVG and PNG into the folder ``out``; give the files."""
-    return [
-        path for picture in pictures(load_study(results)) for path in save_figure(picture.figure, out / picture.name)
-    ]
 
 
 OVERRIDES = dict.fromkeys((*range(0x202A, 0x202F), 0x2066, 0x2067))

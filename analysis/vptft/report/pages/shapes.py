@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from vptft.evidence.hypotheses import HYPOTHESES
 from vptft.evidence.results import Result
 from vptft.report.figures.style import to_png, to_svg, with_interval
 from vptft.report.pages import words
-from vptft.report.pages.gallery import Picture, pictures
+from vptft.report.pages.gallery import Picture
 from vptft.report.pages.study import Study
 from vptft.when.distribution.frechet import FrechetDistance
 from vptft.why.attention.maps import AttentionMaps
@@ -80,9 +80,8 @@ class Section:
     caution: str
 
 
-def shapes(study: Study) -> dict[str, Any]:
-    """Return everything the template shows of a study, by name."""
-    drawn = list(pictures(study))
+def shapes(study: Study, drawn: Sequence[Picture]) -> dict[str, Any]:
+    """Return everything the template shows of a study and its figures, by name."""
     return {
         "subtitle": words.subtitle(study.facts),
         "question": words.QUESTION,

@@ -137,7 +137,7 @@ def _found(finding: Finding) -> Found:
     )
 
 
-def _section(key: str, study: Study, drawn: list[Picture]) -> Section:
+def _section(key: str, study: Study, drawn: Sequence[Picture]) -> Section:
     tables, notes = [], []
     if key == "quadrants" and study.quadrants is not None:
         tables.append(_task_table(study.quadrants.frame()))

@@ -67,6 +67,17 @@ def hierarchical_bootstrap(
     return Interval(value=float(statistic(point)), low=float(low), high=float(high))
 
 
+def variance_of_sum(effects: np.ndarray, groups: Sequence[str] | np.ndarray) -> float:
+    """Variance of a sum of per-image effects ``(n,)`` when whole groups are drawn; NaN where there is one group.
+
+    The cluster-robust estimate with its small-sample factor G / (G - 1); with few groups it is itself very uncertain.
+    """
+    _, member_of = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(member_of, weights=effects)
+    count = len(sums)
+    return count / (count - 1) * float(np.square(sums - sums.mean()).sum()) if count > 1 else float("nan")
+
+
 def _resampled_means(task: Sequence[PairedDraw], rng: np.random.Generator, draws: int) -> np.ndarray:
     """Means over resampled seeds of means over resampled groups, ``(draws,)``."""
     names = [np.unique(draw.groups) for draw in task]

@@ -8,162 +8,173 @@ the singular values and gives the negative distances other tools print, is never
 complex numbers, nothing added to a diagonal, float64 throughout.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy.linalg import lapack, qr, svdvals
 
 from vptft.errors import DataError
-from vptft.evidence.results import Result
-from vptft.features.extraction import Features
 
-GROUPS = 20
+WELL_CONDITIONED = 1e-10
+"""Least reciprocal condition of a covariance for the eigenvalue route, which squares singular values: at it, the
+smallest of them are still right to 1e-6 of their size."""
+
+CROSS_GRAM = "features: singular values of the cross-Gram matrix"
+TRIANGLES = "features: QR triangles, singular values"
+EIGENVALUES = "moments: Cholesky, symmetric eigenvalues"
+PIVOTED = "moments: pivoted Cholesky, singular values"
+MIXED = "features against moments: pivoted Cholesky, singular values"
 
 
-@dataclass(frozen=True, kw_only=True)
-class FrechetDistance(Result):
-    """Distance between two sets in one feature space.
+class Frechet(NamedTuple):
+    """A distance, the route it was computed by, and the singular values of :math:`S_1^{1/2} S_2^{1/2}`."""
+
+    value: float
+    route: str
+    singular_values: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Side:
+    """One of the two sets, as the distance sees it: centred features where they are there, else a covariance.
 
     Attributes
     ----------
-    first, second
-        The sets' names.
-    measure_name
-        FID, or FD with the extractor: numbers of different names must not be compared.
-    distance
-        The plug-in value, what other tools report. Biased upward, the more the smaller the sets.
-    debiased
-        Grouped jackknife: g F(all) - (g - 1) mean F(without one of g = 20 groups). Can be negative near zero.
-    noise_floor
-        Debiasing ignored: the plug-in distance between random halves of the second set, of ``noise_floor_n`` images
-        each; None below four images. A distance at this level is no distance.
-    n_first, n_second, dimensions
-        Images that could be read, and feature width.
-    skipped
-        Images that could not be read, as "path: reason".
+    mean
+        ``(d,)``.
+    rows
+        Centred features ``(n, d)``, float64; None where only moments are known.
+    covariance
+        ``(d, d)`` where only moments are known; None otherwise.
+    n
+        Images behind it; None where a file does not say.
     """
 
-    analysis: ClassVar[str] = "frechet"
-    first: str
-    second: str
-    measure_name: str
-    distance: float
-    debiased: float
-    noise_floor: float | None
-    noise_floor_n: int
-    n_first: int
-    n_second: int
-    dimensions: int
-    skipped: list[str]
+    mean: np.ndarray
+    rows: np.ndarray | None = None
+    covariance: np.ndarray | None = None
+    n: int | None = None
 
-    def frame(self) -> pd.DataFrame:
-        """One row; columns as the attributes, without ``skipped``'s text but with its count."""
-        names = ("first", "second", "measure_name", "distance", "debiased", "noise_floor", "noise_floor_n")
-        row = {name: getattr(self, name) for name in (*names, "n_first", "n_second", "dimensions")}
-        return pd.DataFrame([{**row, "skipped": len(self.skipped)}])
+    @classmethod
+    def of_features(cls, values: np.ndarray) -> "Side":
+        """Return the side of features ``(n, d)``, n >= 2."""
+        exact = np.asarray(values, dtype=np.float64)
+        mean = exact.mean(axis=0)
+        return cls(mean=mean, rows=exact - mean, n=len(exact))
 
-    def warnings(self) -> list[str]:
-        """What a reader must know before using the number."""
-        out = []
-        if min(self.n_first, self.n_second) <= self.dimensions:
-            out.append(
-                f"{self.first} (N={self.n_first}) vs {self.second} (N={self.n_second}): fewer images than the "
-                f"{self.dimensions} dimensions, so covariances are rank-deficient and the plug-in value is far too "
-                "high; read the debiased one."
-            )
-        if self.skipped:
-            out.append(f"{len(self.skipped)} images could not be read and are not counted: {'; '.join(self.skipped)}")
-        return out
+    @classmethod
+    def of_moments(cls, mean: np.ndarray, covariance: np.ndarray, n: int | None = None) -> "Side":
+        """Return the side of a mean ``(d,)`` and a covariance ``(d, d)``, which may be rank-deficient."""
+        return cls(mean=np.asarray(mean, np.float64), covariance=np.asarray(covariance, np.float64), n=n)
+
+    @property
+    def dimensions(self) -> int:
+        """Width of the features."""
+        return len(self.mean)
+
+    @cached_property
+    def trace(self) -> float:
+        """Trace of the covariance: the variance of the features, summed."""
+        if self.rows is None:
+            return float(np.trace(self._covariance()))
+        return float(self.squares.sum()) / (len(self.rows) - 1)
+
+    @cached_property
+    def squares(self) -> np.ndarray:
+        """Squared length of each centred row, ``(n,)``; empty without rows."""
+        return np.zeros(0) if self.rows is None else np.square(self.rows).sum(axis=1)
+
+    @cached_property
+    def basis(self) -> np.ndarray | None:
+        """Orthonormal Q ``(n, d)`` with ``rows = sqrt(n - 1) Q factor``, where there are more rows than columns."""
+        return None if self._tall is None else self._tall[0]
+
+    @cached_property
+    def factor(self) -> np.ndarray:
+        """Rows L with ``L^T L`` the covariance; at most as many as there are dimensions."""
+        if self.rows is None:
+            return _pivoted_factor(self._covariance())
+        if self._tall is not None:
+            return self._tall[1]
+        return self.rows / np.sqrt(len(self.rows) - 1)
+
+    @cached_property
+    def lower(self) -> np.ndarray | None:
+        """Cholesky factor L of the covariance ``L L^T``; None where that is not well-conditioned."""
+        covariance = self._covariance()
+        lower, info = lapack.dpotrf(covariance, lower=1, clean=1)
+        if info != 0:
+            return None
+        rcond, _ = lapack.dpocon(lower, np.abs(covariance).sum(axis=0).max(), uplo="L")
+        return lower if rcond >= WELL_CONDITIONED else None
+
+    @cached_property
+    def _tall(self) -> tuple[np.ndarray, np.ndarray] | None:
+        if self.rows is None or len(self.rows) <= self.dimensions:
+            return None
+        q, r = qr(self.rows / np.sqrt(len(self.rows) - 1), mode="economic", check_finite=False)
+        return q, r
+
+    def _covariance(self) -> np.ndarray:
+        if self.covariance is None:
+            raise TypeError("A side has rows or a covariance.")
+        return self.covariance
 
 
-def measure(
-    first: Features, second: Features, *, seed: int = 0, settings: Mapping[str, Any] | None = None
-) -> FrechetDistance:
-    """Measure the distance of two sets.
+def frechet(first: Side, second: Side, coupled: np.ndarray | None = None) -> Frechet:
+    """Distance of two sides, by the route that rank and condition allow; in squared units of the features.
 
-    Raises
-    ------
-    DataError
-        Different extractors, or a set of fewer than two images: a single image has no covariance.
+    From features its error is at most about 1e-12 of the trace. A covariance has already lost the singular values below
+    1e-8 of the largest, so from moments it is at most about 1e-8 of the trace. Never negative. ``coupled`` is what
+    :func:`couple` gives, where it is known already.
     """
-    if first.identity != second.identity:
-        raise DataError(f"Features differ in kind: {first.name} has {first.identity}, {second.name} {second.identity}.")
-    for features in (first, second):
-        if len(features.values) < 2:
-            raise DataError(
-                f"{features.name} has {len(features.values)} readable image; a distance needs at least 2.",
-                "Useful values need about as many images as the features have dimensions.",
-            )
-    x, y = (features.values.astype(np.float64) for features in (first, second))
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(y))
-    half = len(y) // 2
-    return FrechetDistance(
-        settings={**(settings or {}), "seed": seed, "extractor": first.identity},
-        first=first.name,
-        second=second.name,
-        measure_name=first.distance_name,
-        distance=frechet_distance(x, y),
-        debiased=grouped_jackknife(x, y, rng=rng),
-        noise_floor=frechet_distance(y[order[:half]], y[order[half:]]) if half >= 2 else None,
-        noise_floor_n=half,
-        n_first=len(x),
-        n_second=len(y),
-        dimensions=x.shape[1],
-        skipped=[f"{item.path}: {item.reason}" for item in (*first.skipped, *second.skipped)],
+    if first.rows is None and second.rows is None and first.lower is not None and second.lower is not None:
+        inner = first.lower.T @ second.lower
+        squares = np.linalg.eigvalsh(inner @ inner.T)
+        return assemble(first, second, np.sqrt(np.clip(squares[::-1], 0, None)), EIGENVALUES)
+    coupled = couple(first, second) if coupled is None else coupled
+    return assemble(first, second, svdvals(coupled, check_finite=False), route_of(first, second))
+
+
+def couple(first: Side, second: Side) -> np.ndarray:
+    """Return the matrix :math:`L_1 L_2^T`, whose singular values the distance is made of."""
+    return first.factor @ second.factor.T
+
+
+def assemble(first: Side, second: Side, singular_values: np.ndarray, route: str) -> Frechet:
+    """Put means, traces and singular values together; what rounding took below zero is zero."""
+    difference = first.mean - second.mean
+    squared = float(difference @ difference)
+    return Frechet(
+        max(0.0, squared + first.trace + second.trace - 2 * float(singular_values.sum())), route, singular_values
     )
 
 
+def route_of(first: Side, second: Side) -> str:
+    """Name the route that goes through the singular values of :func:`couple`."""
+    if first.rows is None or second.rows is None:
+        return PIVOTED if first.rows is None and second.rows is None else MIXED
+    short = min(len(first.rows), len(second.rows)) <= first.dimensions
+    return CROSS_GRAM if short else TRIANGLES
+
+
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Distance from features ``(n1, d)`` and ``(n2, d)``; the scale of the features, squared. Never negative."""
-    factors, traces = [], 0.0
-    for values in (x, y):
-        centred = (values - values.mean(axis=0)) / np.sqrt(len(values) - 1)
-        traces += float(np.square(centred).sum())
-        # A tall factor is replaced by its triangle, so the product below is never larger than d x d.
-        factors.append(centred if len(values) <= values.shape[1] else qr(centred, mode="r")[0][: values.shape[1]])
-    return _assemble(x.mean(axis=0) - y.mean(axis=0), traces, factors[0] @ factors[1].T)
+    """Distance from features ``(n1, d)`` and ``(n2, d)``."""
+    return frechet(Side.of_features(x), Side.of_features(y)).value
 
 
 def frechet_distance_from_moments(
     mean_1: np.ndarray, covariance_1: np.ndarray, mean_2: np.ndarray, covariance_2: np.ndarray
 ) -> float:
-    """Distance from means ``(d,)`` and covariances ``(d, d)``, rank-deficient ones included.
-
-    A covariance has already lost singular values below 1e-8 of the largest; from features nothing is lost.
-    """
-    first, second = _cholesky_factor(covariance_1), _cholesky_factor(covariance_2)
-    traces = float(np.trace(covariance_1) + np.trace(covariance_2))
-    return _assemble(np.asarray(mean_1) - np.asarray(mean_2), traces, first @ second.T)
+    """Distance from means ``(d,)`` and covariances ``(d, d)``, rank-deficient ones included."""
+    return frechet(Side.of_moments(mean_1, covariance_1), Side.of_moments(mean_2, covariance_2)).value
 
 
-def grouped_jackknife(x: np.ndarray, y: np.ndarray, *, rng: np.random.Generator, groups: int = GROUPS) -> float:
-    """Distance with its bias in 1/N removed: one group of both sets left out at a time (Quenouille 1956).
-
-    At N = 1000, d = 2048 it leaves about 0.6% of the feature variance where the plug-in value leaves 13%; at N much
-    smaller than d no estimator is good. Images are grouped at random: dependence between images is not undone.
-    """
-    groups = min(groups, len(x) // 2, len(y) // 2)
-    if groups < 2:
-        return frechet_distance(x, y)
-    parts = [np.array_split(rng.permutation(len(values)), groups) for values in (x, y)]
-    without = [
-        frechet_distance(np.delete(x, left, axis=0), np.delete(y, right, axis=0))
-        for left, right in zip(*parts, strict=True)
-    ]
-    return groups * frechet_distance(x, y) - (groups - 1) * float(np.mean(without))
-
-
-def _assemble(difference: np.ndarray, traces: float, cross: np.ndarray) -> float:
-    return max(0.0, float(difference @ difference) + traces - 2 * float(svdvals(cross).sum()))
-
-
-def _cholesky_factor(covariance: np.ndarray) -> np.ndarray:
+def _pivoted_factor(covariance: np.ndarray) -> np.ndarray:
     """Rows L with ``L^T L`` the covariance, by pivoted Cholesky, cut at its numerical rank."""
-    lower, pivots, rank, info = lapack.dpstrf(np.asarray(covariance, dtype=np.float64), lower=1)
+    lower, pivots, rank, info = lapack.dpstrf(covariance, lower=1)
     if info < 0:
         raise DataError(f"The covariance of shape {np.shape(covariance)} holds values LAPACK refuses.")
     factor = np.zeros_like(lower)

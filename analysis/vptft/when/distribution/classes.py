@@ -1,0 +1,140 @@
+"""Distances class by class, and the shift of the classes that a pretrained classifier sees."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vptft.when.distribution.debias import FOLDS, Pair, grouped_jackknife, make_folds
+from vptft.when.distribution.frechet import Side
+from vptft.when.distribution.kernels import cubic, kernel_distance
+from vptft.when.distribution.products import Products
+
+COLUMNS: Mapping[str, str] = {
+    "class": "str", "against": "str", "n_first": "int64", "n_second": "int64",
+    "distance": "float64", "debiased": "float64", "kid": "float64", "kid_se": "float64",
+}  # fmt: skip
+PERMUTATIONS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """What class-wise distances need of a set: features ``(n, d)``, groups, and the name of each image's class."""
+
+    values: np.ndarray
+    groups: np.ndarray
+    classes: np.ndarray
+
+
+def class_distances(
+    first: Labelled, second: Labelled | None, whole: Labelled, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Distance of each class of ``whole`` to all of ``first``, and to its own class in ``second``.
+
+    Parameters
+    ----------
+    first
+        The reference; its classes do not matter.
+    second
+        The reference again where it has classes of the same names, else None.
+    whole
+        The set whose classes are taken one by one; one of fewer than two images is left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns: class, against (``all`` or ``same class``), n_first, n_second, distance (plug-in), debiased, kid,
+        kid_se. Classes are small, often far smaller than the features are wide: read the KID, which is unbiased, and
+        the Frechet values only between classes of one size.
+    """
+    rows = []
+    side = Side.of_features(first.values)
+    for name in np.unique(whole.classes):
+        of_class = _of_class(whole, name)
+        if len(of_class.values) < 2:
+            continue
+        rows.append(_row(name, "all", first, side, of_class, rng))
+        same = None if second is None else _of_class(second, name)
+        if same is not None and len(same.values) >= 2:
+            rows.append(_row(name, "same class", same, Side.of_features(same.values), of_class, rng))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def conditional_shift(table: pd.DataFrame) -> tuple[float, float] | None:
+    """KID of the classes to themselves in the other set, averaged by size, and its standard error; None without any.
+
+    Beside the KID of the whole sets it tells how much of their distance is not the mix of classes.
+    """
+    same = table[table["against"] == "same class"]
+    if same.empty:
+        return None
+    weights = same["n_second"].to_numpy(dtype=float) / float(same["n_second"].sum())
+    return float(weights @ same["kid"]), float(np.sqrt(np.square(weights) @ np.square(same["kid_se"])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistogramShift:
+    """How differently a pretrained classifier labels two sets.
+
+    Attributes
+    ----------
+    distance
+        Total variation between the histograms of the most probable class, in [0, 1].
+    chance
+        What two sets of this size and one distribution give on average: pooled groups divided at random.
+    p
+        Share of random divisions with at least this distance.
+    """
+
+    distance: float
+    chance: float
+    p: float
+
+
+def histogram_shift(
+    first: np.ndarray, second: np.ndarray, groups: tuple[Sequence[str], Sequence[str]], rng: np.random.Generator
+) -> HistogramShift:
+    """Compare the most probable pretraining classes ``(n,)`` and ``(m,)`` of two sets (Kynkaanniemi et al. 2023).
+
+    A Frechet distance in features of an ImageNet classifier is close to a comparison of these histograms: where they
+    differ, it tells of classes rather than of image quality or style.
+    """
+    both = np.concatenate([first, second])
+    _, index = np.unique(both, return_inverse=True)
+    indicator = np.eye(index.max() + 1)[index]
+    names = np.concatenate([[f"1 {name}" for name in groups[0]], [f"2 {name}" for name in groups[1]]])
+    _, member_of = np.unique(names, return_inverse=True)
+    by_group = np.zeros((member_of.max() + 1, indicator.shape[1]))
+    np.add.at(by_group, member_of, indicator)
+    of_first = np.unique(member_of[: len(first)])
+    observed = _total_variation(by_group, of_first)
+    drawn = [_total_variation(by_group, rng.permutation(len(by_group))[: len(of_first)]) for _ in range(PERMUTATIONS)]
+    at_least = sum(value >= observed - 1e-12 for value in drawn)
+    return HistogramShift(distance=observed, chance=float(np.mean(drawn)), p=(1 + at_least) / (1 + PERMUTATIONS))
+
+
+def _total_variation(by_group: np.ndarray, chosen: np.ndarray) -> float:
+    inside = by_group[chosen].sum(axis=0)
+    outside = by_group.sum(axis=0) - inside
+    return float(np.abs(inside / inside.sum() - outside / outside.sum()).sum()) / 2
+
+
+def _of_class(whole: Labelled, name: str) -> Labelled:
+    here = whole.classes == name
+    return Labelled(values=whole.values[here], groups=whole.groups[here], classes=whole.classes[here])
+
+
+def _row(
+    name: str, against: str, first: Labelled, side: Side, second: Labelled, rng: np.random.Generator
+) -> dict[str, object]:
+    pair = Pair(side, Side.of_features(second.values))
+    count = min(FOLDS, len(np.unique(first.groups)), len(np.unique(second.groups)), len(second.values) // 2)
+    debiased = float("nan")
+    if count >= 2:
+        debiased = grouped_jackknife(pair, [make_folds(each.groups, count, rng) for each in (first, second)])
+    kid = kernel_distance(Products.of(first.values, second.values), cubic, (first.groups, second.groups))
+    return {
+        "class": name, "against": against, "n_first": len(first.values), "n_second": len(second.values),
+        "distance": pair.whole.value, "debiased": debiased, "kid": kid.value, "kid_se": kid.se,
+    }  # fmt: skip

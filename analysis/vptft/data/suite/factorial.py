@@ -93,7 +93,8 @@ def load(
         ids=tuple("/".join(map(str, key)) for key in keys),
         read=lambda i: _picture(keys[i], appearance, size),
         groups=tuple(tile_of(*key).name for key in keys),
-        fingerprint=lambda: key_of("vptft suite", SUITE_VERSION, appearance, question, size, keys),
+        # Of the pixels alone: five questions about the same scenes share their features in the cache.
+        fingerprint=lambda: key_of("vptft suite", SUITE_VERSION, appearance, size, keys),
         labels=np.array([label_of(*key, question) for key in keys], dtype=np.int64),
         classes=CLASSES[question],
         masks=lambda i: masks(_scene(*keys[i])),

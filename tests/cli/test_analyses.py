@@ -1,10 +1,7 @@
-import shutil
-
 import numpy as np
 import pytest
 
 from vptft.checkpoints.native import load_run
-from vptft.when.distribution.frechet import FrechetDistance
 from vptft.why.attention.maps import AttentionMaps
 
 
@@ -14,45 +11,6 @@ def both(train, squares, tmp_path):
     for method in ("vpt_deep", "ft"):
         train(squares, tmp_path / "runs" / method, "--method", method)
     return tmp_path / "runs"
-
-
-def test_fid_of_a_set_with_itself_is_zero_and_with_others_is_named_for_its_extractor(parsed, squares, image_folder):
-    rows = parsed("fid", squares, squares, image_folder / "red", "--extractor", "tiny:32")
-    assert [row["second"] for row in rows] == [squares, str(image_folder / "red")]
-    assert rows[0]["distance"] == pytest.approx(0, abs=1e-6)
-    assert rows[1]["distance"] > 1e-3
-    assert {row["measure_name"] for row in rows} == {"FD (tiny, 32 px)"}
-    assert (rows[0]["n_first"], rows[1]["n_second"], rows[0]["dimensions"]) == (30, 10, 32)
-
-
-def test_fid_warns_on_stderr_of_small_and_broken_sets(call, squares, image_folder, tmp_path):
-    shutil.copytree(image_folder / "red", tmp_path / "some")
-    (tmp_path / "some" / "bad.png").write_text("no image")
-    result = call("fid", squares, tmp_path / "some", "--extractor", "tiny:32", "--json")
-    assert result.exit_code == 0
-    assert "fewer images than the 32 dimensions" in result.stderr
-    assert "1 images could not be read and are not counted: bad.png" in result.stderr
-    assert "warning" not in result.stdout
-
-
-def test_fid_of_two_images_is_kept_though_it_has_no_noise_floor(call, parsed, image_folder, tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        for i in range(2):
-            shutil.copy(image_folder / "red" / f"{i}.png", tmp_path / name)
-    (row,) = parsed("fid", tmp_path / "a", tmp_path / "b", "--extractor", "tiny:32", "-o", tmp_path / "out")
-    assert row["noise_floor"] is None
-    (path,) = (tmp_path / "out" / "results" / "frechet").iterdir()
-    assert FrechetDistance.load(path).noise_floor is None
-
-
-def test_fid_names_what_it_does_not_know(call, squares):
-    unknown = call("fid", squares, "sqares", "--extractor", "tiny:32")
-    assert unknown.exit_code == 1
-    assert "named 'sqares'. Did you mean squares" in unknown.stderr
-    extractor = call("fid", squares, squares, "--extractor", "inceptoin")
-    assert extractor.exit_code == 1
-    assert "no extractor named 'inceptoin'. Did you mean inception?" in extractor.stderr
 
 
 def test_quadrants_give_one_row_a_task(parsed, both, squares):

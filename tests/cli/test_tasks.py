@@ -1,3 +1,4 @@
+import shutil
 from typing import get_args
 
 from vptft.cli import tasks
@@ -43,6 +44,19 @@ def test_what_cannot_be_added_is_said(call, tmp_path, squares, image_folder):
         result = call("tasks", "add", *words)
         assert result.exit_code == 1, words
         assert said in result.stderr
+
+
+def test_archives_arrays_and_data_sets_are_added(call, parsed, tmp_path, image_folder):
+    packed = shutil.make_archive(str(tmp_path / "squares"), "gztar", image_folder)
+    for name, place, classes in (("packed", packed, 3), ("listed", f"torchvision:ImageFolder@{image_folder}", 3)):
+        added = call("tasks", "add", name, place)
+        assert added.exit_code == 0, added.stderr
+        assert "30 images in 3 classes" in " ".join(added.stderr.split())
+        (row,) = [row for row in parsed("tasks", "list") if row["name"] == name]
+        assert (row["classes"], row["available"], row["source"]) == (classes, True, place)
+    refused = call("tasks", "add", "alone", image_folder / "red" / "0.png")
+    assert refused.exit_code == 1
+    assert "is a single image; a distance takes a set of them" in " ".join(refused.stderr.split())
 
 
 def test_forgetting_what_was_never_added_lists_what_was(call, squares):

@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -10,14 +10,17 @@ import pytest
 import torch
 
 import vptft
+from vptft.data.images import Skipped
 from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
 from vptft.evidence.hypotheses import HYPOTHESES
 from vptft.evidence.results import Result
 from vptft.evidence.statistics import PairedDraw
 from vptft.features.extraction import Features
+from vptft.features.spaces import FeatureSpace
+from vptft.features.statistics import Statistics
 from vptft.when import quadrants
-from vptft.when.distribution import frechet
+from vptft.when.distribution import distance
 from vptft.why import overfitting
 from vptft.why.attention import maps
 from vptft.why.landscape import slices
@@ -25,17 +28,30 @@ from vptft.why.landscape import slices
 SETTINGS = {"key": "k", "images": ["a", "b"], "extent": 0.1, "none": None}
 
 
-def feature_set(name, n, seed, skipped=()):
+SPACE = FeatureSpace(extractor="e", weights="ab" * 32, resize="8 px", dtype="float32")
+CLASSES = ("a", "b, c", "NA")
+
+
+def feature_set(name, n, seed, **other):
+    """Statistics of ``n`` images, two a group; nine have three of each class."""
     values = np.random.default_rng(seed).normal(size=(n, 4)).astype(np.float32)
-    names = tuple(f"{i:03}" for i in range(n))
-    return Features(
-        name=name, extractor="e", distance_name="FD (e)", identity="e 1", values=values, ids=names, groups=names,
-        labels=None, skipped=skipped,
+    return Statistics.of(
+        Features(
+            name=name, distance_name="FD (e)", space=SPACE, values=values, ids=tuple(f"{i:03}" for i in range(n)),
+            groups=tuple(f"{i // 2:03}" for i in range(n)), labels=np.arange(n, dtype=np.int64) % 3, classes=CLASSES,
+            predicted=np.arange(n, dtype=np.int64) % (2 + seed), skipped=(Skipped(path="NA", reason="no, really"),),
+            **other,
+        )
     )  # fmt: skip
 
 
-def distance(n):
-    return frechet.measure(feature_set("NA", n, 0), feature_set("set, with comma", n, 1), settings=SETTINGS)
+def between(n, *, moments=False, **options):
+    first, second = feature_set("NA", n, 0), feature_set("set, with comma", n, 1)
+    if moments:
+        first, second = (
+            replace(each, features=None, scatter=each.second_moment(), space=None, n=None) for each in (first, second)
+        )
+    return distance.measure(first, second, options=distance.DistanceSettings(**options), settings=SETTINGS)
 
 
 def pair(task, *, is_far, data_is_far, n_seeds=3, few_groups=False):
@@ -86,8 +102,10 @@ def attention(finished, masks):
 
 
 MADE = {
-    "distance": lambda finished: distance(12),
-    "distance of two images": lambda finished: distance(2),
+    "distance": lambda finished: between(12),
+    "distance by class, extrapolated": lambda finished: between(40, per_class=True, debias="infinity"),
+    "distance of two images": lambda finished: between(2, per_class=True),
+    "distance of moments": lambda finished: between(12, moments=True, debias="delta"),
     "quadrants": lambda finished: plane(),
     "quadrants, no contrast": lambda finished: plane_without_contrasts(),
     "curves": lambda finished: curves(),
@@ -96,7 +114,7 @@ MADE = {
     "attention without masks": lambda finished: attention(finished, None),
 }
 KINDS = (
-    frechet.FrechetDistance, quadrants.Quadrants, overfitting.OverfittingCurves, slices.LossSlice, maps.AttentionMaps,
+    distance.SetDistance, quadrants.Quadrants, overfitting.OverfittingCurves, slices.LossSlice, maps.AttentionMaps,
 )  # fmt: skip
 
 
@@ -138,6 +156,20 @@ def test_a_loaded_result_saves_the_same_bytes(result, tmp_path):
     type(result).load(tmp_path / "first").save(tmp_path / "second")
     for path in (tmp_path / "first").iterdir():
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+def test_the_distances_differ_in_what_there_is_of_them():
+    """The contract is about tables that are full, empty and without columns, and about numbers that are missing."""
+    full, two, moments = between(40, per_class=True, debias="infinity"), between(2), between(12, moments=True)
+    assert len(full.curve) > 2
+    assert set(full.classes["class"]) == set(CLASSES)
+    assert full.conditional_kid is not None
+    assert full.class_shift is not None
+    assert len(full.skipped) == 2
+    assert two.curve.empty
+    assert two.noise_floor is None
+    assert (moments.se, moments.low, moments.kid, moments.n_first) == (None, None, None, None)
+    assert moments.drivers.empty
 
 
 def test_a_result_carries_its_settings(result):

@@ -6,7 +6,8 @@ import pandas as pd
 from vptft.evidence.statistics import PairedDraw
 from vptft.storage import slug, write_json
 from vptft.when import quadrants
-from vptft.when.distribution.frechet import FrechetDistance
+from vptft.when.distribution.classes import COLUMNS as CLASS_COLUMNS
+from vptft.when.distribution.distance import SetDistance
 from vptft.why import overfitting
 from vptft.why.attention.maps import OUTCOMES, AttentionMaps
 from vptft.why.landscape.slices import LossSlice
@@ -58,21 +59,53 @@ def make_quadrants(tasks=TASKS, gaps=GAPS, distances=DISTANCES, **other):
     return quadrants.measure(pairs, seed=0, draws=300)
 
 
-def make_distance(task, value, *, reference="photos", measure_name="FD (dinov2-s:56)", n=300):
-    return FrechetDistance(
-        settings={"seed": 0, "extractor": "dinov2-s:56"},
-        first=reference,
-        second=task,
-        measure_name=measure_name,
-        distance=value * 1.12,
-        debiased=value,
-        noise_floor=90.0,
-        noise_floor_n=n // 2,
-        n_first=n,
-        n_second=n,
-        dimensions=384,
-        skipped=[],
-    )
+def make_distance(task, value, *, reference="photos", measure_name="FD (dinov2-s:56)", n=300, **other):
+    """Distance as of features of ``n`` images a side, with an interval of a tenth of it; ``other`` changes fields."""
+    values = {
+        "settings": {"seed": 0, "debias": "jackknife"},
+        "first": reference,
+        "second": task,
+        "measure_name": measure_name,
+        "route": "features: singular values of the cross-Gram matrix",
+        "distance": value * 1.12,
+        "debiased": value,
+        "se": abs(value) * 0.05,
+        "low": value - abs(value) * 0.1 - 4.0,
+        "high": value + abs(value) * 0.1,
+        "noise_floor": 90.0,
+        "noise_floor_n": n // 2,
+        "residual_bias": 4.0,
+        "variance": 1500.0,
+        "kid": value / 1000,
+        "kid_se": abs(value) / 10_000,
+        "mmd": value / 500,
+        "mmd_se": abs(value) / 10_000,
+        "mmd_biased": value / 480,
+        "precision": 0.4,
+        "recall": 0.3,
+        "density": 0.5,
+        "coverage": 0.2,
+        "support_n": n,
+        "class_shift": None,
+        "class_shift_chance": None,
+        "class_shift_p": None,
+        "conditional_kid": None,
+        "conditional_kid_se": None,
+        "n_first": n,
+        "n_second": n,
+        "dimensions": 384,
+        "skipped": [],
+        "curve": pd.DataFrame({"n": [], "distance": [], "fitted": []}),
+        "drivers": pd.DataFrame([("second", f"{task}#0", "g", 1.5)], columns=["side", "image", "group", "influence"]),
+        "classes": pd.DataFrame([], columns=list(CLASS_COLUMNS)).astype(CLASS_COLUMNS),
+    }
+    return SetDistance(**{**values, **other})
+
+
+UNKNOWN = dict.fromkeys(
+    ("se", "low", "high", "noise_floor", "residual_bias", "kid", "kid_se", "n_first", "n_second")
+) | {"noise_floor_n": 0}  # fmt: skip
+"""What a distance between two files of moments does not have."""
 
 
 def make_curves(tasks=TASKS, methods=("ft", "vpt_deep"), seeds=(0,), epochs=6):
@@ -186,7 +219,7 @@ def save_study(folder, *, tasks=TASKS, gaps=GAPS, distances=DISTANCES, seeds=(0,
     make_quadrants(tasks, gaps, distances, seeds=len(seeds)).save(folder / "quadrants")
     make_curves(tasks, seeds=seeds).save(folder / "overfitting")
     for task, distance in zip(tasks, distances, strict=True):
-        make_distance(task, distance).save(folder / "frechet" / slug(task))
+        make_distance(task, distance).save(folder / "distance" / slug(task))
         make_attention(task, classes=classes).save(folder / "attention" / slug(task))
         for method in ("ft", "vpt_deep"):
             make_slice(task, method).save(folder / "landscape" / f"{slug(task)}-{method}")

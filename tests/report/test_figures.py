@@ -3,12 +3,13 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import combinations
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import same_color
+from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -17,6 +18,7 @@ from report.builders import (
     GAPS,
     HOSTILE,
     TASKS,
+    UNKNOWN,
     make_attention,
     make_curves,
     make_distance,
@@ -25,9 +27,11 @@ from report.builders import (
     make_slice,
 )
 from vptft.errors import SettingsError
+from vptft.report.figures.agreement import draw_agreement
 from vptft.report.figures.attention import draw_attention, draw_prompt_share
-from vptft.report.figures.distances import draw_distances
+from vptft.report.figures.distances import decimals, draw_distances, fixed
 from vptft.report.figures.landscape import draw_slices
+from vptft.report.figures.matrix import draw_matrix
 from vptft.report.figures.overfitting import draw_overfitting
 from vptft.report.figures.quadrants import boundary, draw_gaps, draw_quadrants, interval_meaning
 from vptft.report.figures.style import FT, SMALL, UNCERTAIN, VPT, to_png, to_svg
@@ -40,10 +44,20 @@ VTAB = (
     "smallnorb/elevation",
 )  # fmt: skip
 
+SPACE = "FD (timm/vit_base_patch16_224.augreg_in21k:224), 64 components"
 DRAWN = {
     "quadrants": lambda tasks: draw_quadrants(wide_quadrants(tasks), reference="photos"),
     "gaps": lambda tasks: draw_gaps(wide_quadrants(tasks)),
     "distances": lambda tasks: draw_distances([make_distance(task, 100.0 + i) for i, task in enumerate(tasks)]),
+    "distances by winner": lambda tasks: draw_distances(
+        [make_distance(task, 100.0 + i) for i, task in enumerate(tasks)], quadrants=wide_quadrants(tasks)
+    ),
+    "distances, little known": lambda tasks: draw_distances(
+        [make_distance(task, 5.0 - i, **(UNKNOWN if i % 2 else {})) for i, task in enumerate(tasks)]
+    ),
+    "matrix": lambda tasks: draw_matrix(every_pair(["photos", *tasks])),
+    "agreement": lambda tasks: draw_agreement(in_spaces(tasks, ("FID", "FD (dinov2-s:98)", SPACE))),
+    "agreement of four": lambda tasks: draw_agreement(in_spaces(tasks, ("FID", "FD (dinov2-s:98)", SPACE, "FD"))),
     "overfitting": lambda tasks: draw_overfitting(make_curves(tasks)),
     "landscape": lambda tasks: draw_slices([make_slice(task, m) for task in tasks for m in ("vpt_deep", "ft")]),
     "attention": lambda tasks: draw_attention(make_attention(tasks[-1], n=len(tasks), classes=["c" * 60] * 8)),
@@ -59,6 +73,21 @@ def wide_quadrants(tasks):
         for i, (task, gap, far) in enumerate(zip(tasks, gaps, distances, strict=True))
     ]
     return quadrants.measure(pairs, draws=200)
+
+
+def every_pair(names, **other):
+    """Distances between all sets: 10 (i + j) - 9 for sets i and j, so that the nearest pair's interval includes 0."""
+    return [
+        make_distance(second, 10.0 * (i + j) - 9.0, reference=first, **other)
+        for (i, first), (j, second) in combinations(enumerate(names), 2)
+    ]
+
+
+def in_spaces(tasks, measures):
+    """Distances in several spaces whose ranks differ; a second set where there is one only."""
+    rng = np.random.default_rng(len(tasks))
+    names = [*tasks, "another"][: max(len(tasks), 2)]
+    return [make_distance(name, float(rng.uniform(10, 90)), measure_name=m) for m in measures for name in names]
 
 
 def texts(figure):
@@ -131,14 +160,76 @@ def test_gaps_are_ordered_with_their_intervals_and_say_what_these_hold():
     assert interval_meaning(3) == "test images and 3 seeds"
 
 
-def test_distances_draws_debiased_bars_with_plug_in_and_noise_floor():
+def test_distances_draws_debiased_bars_with_interval_plug_in_and_noise_floor():
     axes = draw_distances([make_distance("dtd", 300.0), make_distance("svhn", -2.0, n=1200)]).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [300.0, -2.0]
-    ticks = [line.get_xdata()[0] for line in axes.lines if line.get_ydata()[0] != line.get_ydata()[-1]]
-    assert {336.0, 90.0} <= {round(float(x), 6) for x in ticks}
+    lines = [(line.get_xdata(), line.get_ydata()) for line in axes.lines]
+    across = {tuple(x): y[0] for x, y in lines if x[0] != x[-1]}
+    assert {tuple(np.round(ends, 6).tolist()): y for ends, y in across.items()} == {(266.0, 330.0): 0, (-6.2, -1.8): 1}
+    heights = {round(float(x[0]), 6): y[1] - y[0] for x, y in lines if x[0] == x[-1] and np.ptp(y) < 0.99}
+    assert heights.keys() == {336.0, 90.0, 266.0, 330.0, -2.24, -6.2, -1.8}
+    assert heights[266.0] < heights[336.0] < heights[90.0]
+    assert [line.get_linestyle() for line in axes.lines if line.get_xdata()[0] == 90.0] == ["--", "--"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["dtd", "svhn"]
-    assert axes.get_xlabel() == "FD (dinov2-s:56) to photos"
+    assert axes.get_xlabel() == "FD (dinov2-s:56) to photos (N = 300 or N = 1,200)"
     assert "−2  (N = 1,200)" in texts(axes.figure)
+
+
+def test_distances_keep_the_order_given_whichever_side_the_reference_is_on():
+    axes = draw_distances([make_distance("photos", v, reference=name) for name, v in (("b", 9.0), ("a", 10.0))]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
+    assert [bar.get_width() for bar in axes.patches] == [9.0, 10.0]
+
+
+def test_what_is_not_known_of_a_distance_is_not_drawn():
+    axes = draw_distances([make_distance("dtd", 300.0, **UNKNOWN)]).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [300.0]
+    assert {round(float(x), 6) for line in axes.lines for x in line.get_xdata()} == {0.0, 336.0}
+    assert "300  (N unknown)" in texts(axes.figure)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["debiased", "plug-in"]
+    known = draw_distances([make_distance("dtd", 300.0)]).axes[0]
+    assert [text.get_text() for text in known.get_legend().get_texts()] == [
+        "debiased", "95% interval", "plug-in", "noise floor",
+    ]  # fmt: skip
+
+
+def test_bars_are_coloured_by_the_winner_and_hatched_where_the_objective_is_far():
+    results = [make_distance(task, 100.0) for task in (*TASKS, "dtd")]
+    axes = draw_distances(results, quadrants=make_quadrants()).axes[0]
+    frame = make_quadrants().frame()
+    assert frame["winner"].tolist() == ["uncertain", "vpt", "ft", "uncertain"]
+    assert [bool(bar.get_hatch()) for bar in axes.patches] == [*frame["objective_is_far"], False]
+    faces = [bar.get_facecolor() for bar in axes.patches]
+    assert faces[0] == faces[3]
+    assert len(set(faces)) == 4
+    assert same_color(axes.patches[1].get_edgecolor(), VPT.colour)
+    assert same_color(axes.patches[2].get_edgecolor(), FT.colour)
+    assert {"VPT ahead", "FT ahead", "neither", "far objective", "debiased"} <= set(texts(axes.figure))
+    two = make_quadrants()
+    two = replace(two, table=two.table.assign(pretraining=["supervised", *["masked"] * 3]))
+    with pytest.raises(
+        SettingsError, match=r"one pretraining objective; the quadrants hold \['masked', 'supervised'\]"
+    ):
+        draw_distances(results, quadrants=two)
+
+
+def test_bars_of_different_winners_differ_in_a_grey_print():
+    axes = draw_distances([make_distance(task, 9.0) for task in TASKS], quadrants=make_quadrants()).axes[0]
+    grey = [float(np.dot([0.2126, 0.7152, 0.0722], bar.get_facecolor()[:3])) for bar in axes.patches[:3]]
+    assert np.diff(sorted(grey)).min() > 0.15
+
+
+@pytest.mark.parametrize(
+    ("values", "figures", "places"),
+    [([0.0], 3, 0), ([1234.5, 2.0], 3, 0), ([99.0, -5.0], 3, 1), ([-0.0123], 2, 3), ([1e-9], 3, 6), ([9.5], 4, 3)],
+)
+def test_the_largest_value_gets_that_many_figures(values, figures, places):
+    assert decimals(values, figures=figures) == places
+
+
+@pytest.mark.parametrize(("value", "places", "text"), [(-0.04, 1, "0.0"), (-1.25, 0, "−1"), (1234.5, 1, "1234.5")])
+def test_numbers_have_fixed_decimals_and_zero_no_sign(value, places, text):
+    assert fixed(value, places) == text
 
 
 def test_distances_names_both_sets_where_none_is_shared_and_refuses_mixed_measures():
@@ -148,6 +239,150 @@ def test_distances_names_both_sets_where_none_is_shared_and_refuses_mixed_measur
         draw_distances([make_distance("a", 1.0, measure_name="FID"), make_distance("b", 1.0, measure_name="FD")])
     with pytest.raises(SettingsError, match="no distance to draw"):
         draw_distances([])
+
+
+def cell_values(axes):
+    return np.ma.filled(axes.collections[0].get_array().astype(float), np.nan)
+
+
+def test_the_matrix_is_symmetric_empty_on_its_diagonal_and_names_both_axes():
+    figure = draw_matrix(every_pair(["photos", "dtd", "svhn"]))
+    axes = figure.axes[0]
+    expected = [[np.nan, 1.0, 11.0], [1.0, np.nan, 21.0], [11.0, 21.0, np.nan]]
+    np.testing.assert_array_equal(cell_values(axes), expected)
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["photos", "dtd", "svhn"]
+    assert sorted((t.get_position(), t.get_text()) for t in axes.texts) == sorted(
+        ((j + 0.5, i + 0.53), f"{expected[i][j]:.1f}") for i in range(3) for j in range(3) if i != j
+    )
+    assert "debiased FD (dinov2-s:56)" in texts(figure)
+
+
+def marked(axes):
+    """Cells with a mark, filled or hollow: ``{(row, column): filled}``."""
+    return {
+        tuple(np.floor(patch.get_xy().mean(axis=0)).astype(int)[::-1].tolist()): patch.get_facecolor()[3] == 1
+        for patch in axes.patches
+    }
+
+
+def test_a_cell_is_marked_where_the_interval_includes_0_and_hollow_where_there_is_none():
+    results = every_pair(["a", "b", "c", "d"])
+    results[4] = make_distance("d", 31.0, reference="b", **UNKNOWN)
+    figure = draw_matrix(results)
+    assert (results[0].low, results[0].high) == (pytest.approx(-3.1), pytest.approx(1.1))
+    assert marked(figure.axes[0]) == {(0, 1): True, (1, 0): True, (1, 3): False, (3, 1): False}
+    assert {"95% interval includes 0", "no interval"} <= set(texts(figure))
+    clear = draw_matrix([make_distance("b", 100.0, reference="a")])
+    assert not marked(clear.axes[0])
+    assert clear.axes[0].get_legend() is None
+
+
+def test_numbers_in_cells_lose_decimals_and_then_go_as_cells_get_small():
+    for n, shown in ((4, "31.0"), (10, "111"), (22, None)):
+        said = {text.get_text() for text in draw_matrix(every_pair([f"set{i}" for i in range(n)])).axes[0].texts}
+        assert (shown in said) if shown else not said
+
+
+def test_numbers_stand_out_from_their_cells():
+    axes = draw_matrix(every_pair(["photos", *VTAB[:6]])).axes[0]
+    mesh = axes.collections[0]
+    for text in axes.texts:
+        column, row = (int(place) for place in text.get_position())
+        cell, ink = (luminance(c) for c in (mesh.to_rgba(cell_values(axes))[row, column], text.get_color()))
+        assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) > 3
+
+
+def luminance(colour):
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_a_pair_that_is_missing_is_empty_and_negative_or_equal_values_are_drawn():
+    axes = draw_matrix(every_pair(["a", "b", "c"])[:2]).axes[0]
+    assert np.isnan(cell_values(axes)[1, 2])
+    for value in (-3.0, 0.0):
+        figure = draw_matrix([make_distance("b", value, reference="a")])
+        low, high = figure.axes[0].collections[0].get_clim()
+        assert low == min(value, 0.0) < high
+        assert to_png(figure, dpi=50)
+
+
+def test_a_matrix_is_of_one_measure_with_one_distance_a_pair():
+    results = every_pair(["a", "b", "c"])
+    with pytest.raises(SettingsError, match=r"cannot share an axis: \['FD \(dinov2-s:56\)', 'FID'\]"):
+        draw_matrix([*results, make_distance("d", 1.0, measure_name="FID")])
+    with pytest.raises(SettingsError, match="b and a have two distances"):
+        draw_matrix([*results, make_distance("a", 1.0, reference="b")])
+    with pytest.raises(SettingsError, match="between different sets"):
+        draw_matrix([make_distance("a", 1.0, reference="a")])
+    with pytest.raises(SettingsError, match="no distance to draw"):
+        draw_matrix([])
+
+
+def agreement_results(columns, names="abcdefghij"):
+    return [
+        make_distance(name, value, measure_name=measure)
+        for measure, values in columns.items()
+        for name, value in zip(names, values, strict=False)
+    ]
+
+
+def test_agreement_draws_each_sets_ranks_and_names_it_at_both_ends():
+    results = agreement_results({"FID": [4.0, 1.0, 3.0, 2.0], "FD (x)": [10.0, 20.0, 30.0, 40.0]})
+    axes = draw_agreement(results).axes[0]
+    ranks = {line.get_label(): line.get_ydata().tolist() for line in axes.lines if not line.get_label().startswith("_")}
+    assert ranks == {"a": [4, 1], "b": [1, 2], "c": [3, 3], "d": [2, 4]}
+    left = {text.get_text(): text.get_position()[1] for text in axes.texts if text.get_ha() == "right"}
+    right = {text.get_text(): text.get_position()[1] for text in axes.texts if text.get_ha() == "left"}
+    assert [left[name] for name in "abcd"] == [4, 1, 3, 2]
+    assert [right[name] for name in "abcd"] == [1, 2, 3, 4]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["FID", "FD\n(x)"]
+    low, high = axes.get_ylim()
+    assert low > 4 > 1 > high, "rank 1 is on top"
+    thick = {line.get_label() for line in axes.lines if line.get_linewidth() > 1.5}
+    assert thick == {"a", "d"}, "moves by two ranks or more"
+
+
+def test_agreement_writes_rho_p_and_n_of_every_two_spaces():
+    n = 9
+    columns = {"FID": range(n), "FD (x)": [1, 0, *range(2, n)], "FD (y)": range(n, 0, -1)}
+    figure = draw_agreement(agreement_results({name: [float(v) for v in values] for name, values in columns.items()}))
+    said = texts(figure)
+    assert said.count("ρ = 0.98, p < 0.001") == 1
+    assert said.count("ρ = −1.00, p < 0.001") == 1
+    assert said.count("ρ = −0.98, p < 0.001") == 1
+    assert "n = 9 sets; two-sided p by Student's t" in figure.axes[0].get_xlabel()
+    few = draw_agreement(agreement_results({"FID": [1.0, 2.0, 3.0], "FD (x)": [1.0, 2.0, 3.0]}))
+    assert "ρ = 1.00, p = 0.33" in texts(few)
+    assert "n = 3 sets; two-sided p by all permutations" in few.axes[0].get_xlabel()
+
+
+def test_agreement_ranks_the_sets_that_are_in_all_spaces_of_one_reference():
+    results = agreement_results({"FID": [4.0, 1.0, 3.0], "FD (x)": [10.0, 20.0]})
+    others = [make_distance("z", 5.0, reference="a", measure_name=name) for name in ("FID", "FD (x)")]
+    axes = draw_agreement([*results, *others]).axes[0]
+    assert {line.get_label() for line in axes.lines if not line.get_label().startswith("_")} == {"a", "b"}
+    assert "n = 2 sets that are in all spaces, of 3" in axes.get_xlabel()
+    other = draw_agreement([*results, *others], reference="a").axes[0]
+    assert "distance to a," in other.get_xlabel()
+    assert {line.get_label() for line in other.lines if not line.get_label().startswith("_")} == {"z", "photos"}
+
+
+def test_agreement_needs_two_spaces_and_two_sets():
+    with pytest.raises(SettingsError, match=r"two sets or more in two spaces or more; in all of \['FID'\] there are 2"):
+        draw_agreement(agreement_results({"FID": [1.0, 2.0]}))
+    with pytest.raises(SettingsError, match="there are 1 of 2 sets"):
+        draw_agreement(agreement_results({"FID": [1.0, 2.0], "FD (x)": [1.0]}))
+    with pytest.raises(SettingsError, match="no distance to rank"):
+        draw_agreement([])
+
+
+def test_many_sets_and_spaces_widen_the_figure_rather_than_cover_each_other():
+    assert draw_matrix(every_pair([f"{i} is a set with a long name" for i in range(30)])).get_size_inches()[0] > 5.6
+    spaces = draw_agreement(in_spaces(TASKS, [f"FD ({i})" for i in range(8)]))
+    assert spaces.get_size_inches()[0] > 5.6
+    assert len({text.get_position()[1] for text in spaces.axes[0].texts if text.get_text().startswith("ρ")}) > 7
 
 
 def test_overfitting_draws_every_curve_with_its_name_at_the_end():
@@ -285,6 +520,8 @@ def test_figures_repeat_and_leave_settings_alone(name):
         (draw_quadrants, make_quadrants()),
         (draw_gaps, make_quadrants()),
         (lambda result, **ax: draw_distances([result], **ax), make_distance("a", 3.0)),
+        (draw_matrix, every_pair(["a", "b", "c"])),
+        (draw_agreement, in_spaces(TASKS, ("FID", "FD (x)"))),
         (draw_overfitting, make_curves(TASKS[:2])),
         (lambda result, **ax: draw_slices([result], **ax), make_slice("a", "ft")),
         (draw_attention, make_attention("a", n=3)),

@@ -4,6 +4,7 @@ import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from report.builders import (
     GAPS,
     HOSTILE,
     TASKS,
+    UNKNOWN,
     facts,
     make_attention,
     make_distance,
@@ -23,9 +25,11 @@ from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
 from vptft.evidence.hypotheses import HYPOTHESES
 from vptft.report.pages import words
+from vptft.report.pages.gallery import pictures
 from vptft.report.pages.page import build_page
-from vptft.report.pages.study import load_study
+from vptft.report.pages.study import Study, load_study
 from vptft.storage import slug, write_json
+from vptft.when.distribution.distance import Debias
 
 
 class Parsed(HTMLParser):
@@ -128,7 +132,7 @@ def test_a_hostile_name_stays_text_inside_an_embedded_figure(hostile):
     assert not any(re.search(r"<script|<img|onerror=", re.sub(r"<!--.*?-->", "", figure)) for figure in figures)
 
 
-@pytest.mark.parametrize("analysis", ["quadrants", "frechet", "overfitting", "landscape", "attention"])
+@pytest.mark.parametrize("analysis", ["quadrants", "distance", "overfitting", "landscape", "attention"])
 def test_a_missing_analysis_is_left_out_with_the_reason(small_study, tmp_path, analysis):
     shutil.rmtree(small_study / analysis)
     page = Parsed(built(small_study, tmp_path / "page.html"))
@@ -168,7 +172,7 @@ def test_a_page_needs_no_more_of_the_facts_than_there_is(small_study, tmp_path):
 
 
 def test_measures_that_share_no_axis_get_a_figure_each(small_study, tmp_path):
-    make_distance("dtd", 12.0, measure_name="FID").save(small_study / "frechet" / "dtd")
+    make_distance("dtd", 12.0, measure_name="FID").save(small_study / "distance" / "dtd")
     build_page(small_study, tmp_path / "page.html", title="t", figures=tmp_path / "figures")
     paths = list((tmp_path / "figures").iterdir())
     names = {path.name for path in paths}
@@ -178,6 +182,86 @@ def test_measures_that_share_no_axis_get_a_figure_each(small_study, tmp_path):
     assert {"gaps.png", "quadrants.svg", "overfitting.pdf", "landscape.png"} <= names
     assert {f"attention-{slug(task)}.pdf" for task in TASKS[:1]} <= names
     assert all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_two_spaces_add_their_agreement_and_all_pairs_make_a_matrix(tmp_path):
+    results = save_study(tmp_path / "results", tasks=TASKS[:3], gaps=GAPS[:3], distances=DISTANCES[:3])
+    shutil.rmtree(results / "attention")
+    for task, value in zip(TASKS[:3], (9.0, 8.0, 30.0), strict=True):
+        make_distance(task, value, measure_name="FID").save(results / "distance" / f"fid {slug(task)}")
+    page = Parsed(built(results, tmp_path / "page.html"))
+    alts = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert any("FID and FD (dinov2-s:56) ρ = 0.50, n = 3" in alt for alt in alts)
+    assert "Ranks of the sets by debiased distance to photos in each feature space" in page.text
+    assert "between every two sets" not in page.text
+    for first, second in ((TASKS[0], TASKS[1]), (TASKS[0], TASKS[2]), (TASKS[1], TASKS[2])):
+        make_distance(second, 5.0, reference=first, measure_name="FID").save(
+            results / "distance" / slug(f"{first} {second}")
+        )
+    page = Parsed(built(results, tmp_path / "page.html"))
+    assert "FID between every two sets, debiased by a grouped jackknife. A marked corner" in page.text
+    assert "FD (dinov2-s:56): bars are debiased by a grouped jackknife" in page.text
+
+
+def test_a_set_measured_twice_in_a_space_leaves_the_page_without_ranks(tmp_path):
+    distances = [make_distance(task, 5.0, measure_name=name) for name in ("FID", "FD") for task in TASKS]
+    again = replace(make_distance(TASKS[0], 6.0, measure_name="FD"), settings={"debias": "delta"})
+    names = [picture.name.partition("-")[0] for picture in pictures(study_of(distances))]
+    assert names == ["distances", "distances", "agreement"]
+    names = [picture.name.partition("-")[0] for picture in pictures(study_of([*distances, again]))]
+    assert names == ["distances", "distances"]
+
+
+def study_of(distances):
+    return Study(facts={}, quadrants=None, distances=tuple(distances), curves=None, slices=(), attention=())
+
+
+def test_each_distance_stands_in_the_table_with_all_that_it_takes_to_read_it(small_study, tmp_path):
+    unknown = make_distance("moments", 12345.678, **UNKNOWN)
+    unknown.save(small_study / "distance" / "moments")
+    make_distance("near", -1.5, kid=-0.000123, kid_se=0.00071, skipped=["a.png: broken"], n_first=None).save(
+        small_study / "distance" / "near"
+    )
+    text = built(small_study, tmp_path / "page.html")
+    rows = [re.findall(r"<bdi>(.*?)</bdi>", row) for row in re.findall(r"<tr>(?:<td.*?)</tr>", text)]
+    found = {row[1]: row[3:] for row in rows if row[:1] == ["photos"]}
+    assert found["photo/category"] == [
+        "310.0 [275.0, 341.0]", "347.2", "90.00 (N = 150)", "0.310 ± 0.031", "300, 300", "",
+    ]  # fmt: skip
+    assert found["moments"] == ["12346", "13827", "no halves", "", "unknown, unknown", "no interval"]
+    assert found["near"] == [
+        "−1.500 [−5.650, −1.350]", "−1.680", "90.00 (N = 150)", "−0.00012 ± 0.00071", "unknown, 300",
+        "at the noise floor; 1 unreadable",
+    ]  # fmt: skip
+    page = Parsed(text)
+    for told in (words.INTERVAL, words.FLOOR):
+        assert page.text.count(told) == 2, "in the table's caption and in the figure's"
+    assert "Colour tells who was ahead on the task" in page.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"low": -0.5, "high": 9.0}, "interval includes 0"),
+        ({"low": 0.5, "high": 9.0}, ""),
+        ({"low": -9.0, "high": -0.5}, ""),
+        ({"distance": 90.0, "low": -1.0, "high": 0.0}, "at the noise floor; interval includes 0"),
+    ],
+)
+def test_remarks(changes, text):
+    assert words.remark(replace(make_distance("a", 100.0), **changes)) == text
+
+
+def test_captions_say_how_the_bias_was_taken_off():
+    assert words.debiased_by(["jackknife", "delta", "delta"]) == "by a grouped jackknife or by the delta method"
+    assert words.debiased_by([]) == "in a way not recorded"
+    assert "by extrapolation to infinitely many images" in words.caption_distances("FD", ["infinity"], coloured=False)
+    assert "Colour" not in words.caption_distances("FD", ["infinity"], coloured=False)
+    assert words.with_error(1.5, None) == "1.50"
+
+
+def test_every_way_to_debias_has_words():
+    assert set(words.DEBIASED) == set(get_args(Debias))
 
 
 def test_saved_figures_repeat(small_study, tmp_path):

@@ -1,4 +1,4 @@
-"""``fid``, ``quadrants``, ``overfitting``, ``landscape`` and ``attention``: one analysis each, from runs or names."""
+"""``quadrants``, ``overfitting``, ``landscape`` and ``attention``: one analysis each, from runs or names."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,56 +9,9 @@ from vptft.cli.options import Device, Json, Out, Runs, Seed, progress, records, 
 
 ExtractorName = Annotated[
     str,
-    typer.Option("--extractor", help="inception (what FID means), or a backbone: dinov2-s, dinov2-s:224, timm/NAME."),
+    typer.Option("--extractor", help="inception (what FID means), dinov2-s, dinov2-s:224, timm/NAME (see `fid`)."),
 ]
 Images = Annotated[int, typer.Option("--images", help="Test images, drawn by --seed.", min=1)]
-
-
-def fid(
-    first: Annotated[str, typer.Argument(help="A registered name, a task, photos, or a folder.", metavar="A")],
-    others: Annotated[list[str], typer.Argument(help="One or more sets to compare A with.", metavar="B")],
-    extractor: ExtractorName = "inception",
-    weights: Annotated[Path | None, typer.Option(help="File of the Inception weights.")] = None,
-    n: Annotated[int | None, typer.Option(help="Images drawn from embedded sets.", min=2)] = None,
-    seed: Seed = 0,
-    device: Device = "cpu",
-    out: Out = None,
-    json: Json = False,
-) -> None:
-    """Frechet distance between sets of images: FID with Inception features, FD with any other.
-
-    Examples: `vptft-analyze fid imagenet dtd` (after `tasks add`), `vptft-analyze fid photos photo/category
-    plain/category --extractor dinov2-s`
-    """
-    import pandas as pd
-
-    from vptft.data import registry
-    from vptft.features.extractors import load_extractor
-    from vptft.report import assemble
-    from vptft.report.figures.distances import draw_distances
-    from vptft.report.figures.style import save_figure
-    from vptft.storage import slug
-
-    sets = {name: registry.images(name, n=n, seed=seed) for name in (first, *others)}
-    network = load_extractor(extractor, weights=weights, device=device)
-    with progress() as start:
-        results = [
-            assemble.distance(
-                sets[first],
-                sets[other],
-                network,
-                seed=seed,
-                folder=out / "results" / "frechet" / slug(other) if out else None,
-                on_batch=start(f"{first} and {other}", 1),
-            )
-            for other in others
-        ]
-    for warning in dict.fromkeys(text for result in results for text in result.warnings()):
-        say(f"warning: {warning}")
-    if out:
-        save_figure(draw_distances(results), out / "figures" / "distances")
-    frame = pd.concat([result.frame() for result in results], ignore_index=True)
-    write_table(frame, as_json=json, title=network.distance_name)
 
 
 def quadrants(
@@ -84,23 +37,26 @@ def quadrants(
     from vptft.report.figures.quadrants import draw_gaps, draw_quadrants
     from vptft.report.figures.style import save_figure
     from vptft.storage import slug
+    from vptft.when.distribution.distance import DistanceSettings
 
     pairs = pair_runs(find_runs(folders))
     network = load_extractor(extractor, weights=weights, device=device)
-    origin = registry.images(reference, n=images, seed=seed)
     results = out / "results" if out else None
+    tasks = sorted({pair.vpt.info.task for pair in pairs})
     with progress() as start:
-        distances = {
-            task: assemble.distance(
-                origin,
-                registry.images(task, n=images, seed=seed),
-                network,
-                seed=seed,
-                folder=results / "frechet" / slug(task) if results else None,
-                on_batch=start(f"{reference} and {task}", 1),
-            )
-            for task in sorted({pair.vpt.info.task for pair in pairs})
+        sets = {
+            name: assemble.statistics(registry.images(name, n=images, seed=seed), network, on_batch=start(name))
+            for name in (reference, *tasks)
         }
+    distances = {
+        task: assemble.distance(
+            sets[reference],
+            sets[task],
+            options=DistanceSettings(seed=seed, components=network.components),
+            folder=results / "distance" / slug(task) if results else None,
+        )
+        for task in tasks
+    }
     result = assemble.quadrant_plane(pairs, distances, seed=seed, folder=results / "quadrants" if results else None)
     for confound in sorted({text for pair in pairs for text in pair.confounds}):
         say(f"warning: the two sides differ in more than the method: {confound}")

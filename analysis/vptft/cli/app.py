@@ -2,7 +2,7 @@
 
 import typer
 
-from vptft.cli import analyses, quickstart, runs, tasks
+from vptft.cli import analyses, distances, quickstart, runs, tasks
 from vptft.cli.options import guarded
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ def _root(
 
 
 app.command(rich_help_panel="Start here")(guarded(quickstart.quickstart))
-app.command(rich_help_panel="When")(guarded(analyses.fid))
+app.add_typer(distances.app, name="fid", rich_help_panel="When")
 app.command(rich_help_panel="When")(guarded(analyses.quadrants))
 app.command(rich_help_panel="Why")(guarded(analyses.overfitting))
 app.command(rich_help_panel="Why")(guarded(analyses.landscape))
@@ -41,4 +41,5 @@ app.command(rich_help_panel="Why")(guarded(analyses.attention))
 app.command(rich_help_panel="Runs and data")(guarded(runs.train))
 app.command(rich_help_panel="Runs and data")(guarded(runs.runs))
 app.command(rich_help_panel="Runs and data")(guarded(runs.backbones))
+app.command(rich_help_panel="Runs and data")(guarded(runs.extractors))
 app.add_typer(tasks.app, name="tasks", rich_help_panel="Runs and data")

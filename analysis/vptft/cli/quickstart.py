@@ -98,6 +98,7 @@ def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path,
     from vptft.report import assemble
     from vptft.report.pages.page import build_page
     from vptft.storage import slug, write_json
+    from vptft.when.distribution.distance import DistanceSettings
 
     results = out / "results"
     pairs = pair_runs(runs)
@@ -106,10 +107,15 @@ def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path,
 
     def distances() -> dict[str, Any]:
         network = load_extractor(f"{info.backbone}:{info.image_size}", device=device)
-        images = {task: registry.images(f"{task}:train", n=size.settings.n_train) for task in size.tasks}
-        origin = registry.images(REFERENCE, n=size.settings.n_train)
+        n = size.settings.n_train
+        origin = assemble.statistics(registry.images(REFERENCE, n=n), network)
         return {
-            task: assemble.distance(origin, images[task], network, seed=0, folder=results / "frechet" / slug(task))
+            task: assemble.distance(
+                origin,
+                assemble.statistics(registry.images(f"{task}:train", n=n), network),
+                options=DistanceSettings(),
+                folder=results / "distance" / slug(task),
+            )
             for task in size.tasks
         }
 

@@ -1,4 +1,4 @@
-"""``train``, ``runs`` and ``backbones``."""
+"""``train``, ``runs``, ``backbones`` and ``extractors``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -108,4 +108,18 @@ def backbones(json: Json = False) -> None:
         {"backbone": "ARCHITECTURE@FILE", "pretraining": "by tag", "about": "local .npz, .safetensors or .pth weights "
          "of a timm architecture"},
     ]  # fmt: skip
+    write_table(pd.DataFrame(rows), as_json=json)
+
+
+def extractors(json: Json = False) -> None:
+    """List the feature spaces that distances can be taken in.
+
+    Example: `vptft-analyze extractors`
+    """
+    import pandas as pd
+
+    from vptft.features.extractors import known
+
+    rows = [{"extractor": name, "about": about} for name, about in known().items()]
+    rows.append({"extractor": "any backbone", "about": "as `backbones` names it, with :SIZE where it takes any"})
     write_table(pd.DataFrame(rows), as_json=json)

@@ -1,6 +1,5 @@
 """``tasks list``, ``tasks add`` and ``tasks forget``."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -31,12 +30,20 @@ def list_tasks(json: Json = False) -> None:
 @guarded
 def add(
     name: Annotated[str, typer.Argument(help="The name to type from now on: imagenet, vtab, dtd, mine.")],
-    path: Annotated[Path, typer.Argument(help="A folder of images, an ImageFolder, or a VTAB-1k or FGVC folder.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of images, an ImageFolder, or a VTAB-1k or FGVC folder; a zip or tar file, a folder of "
+            "them, or 'train-{000..127}.tar'; a .npy, or ADM's .npz; torchvision:CLASS[:SPLIT][@ROOT]; or "
+            "hf:NAME[:SPLIT], NAME a folder or on the Hub."
+        ),
+    ],
     objective: Annotated[Objective, typer.Option(help="What is asked of an own task's images.")] = "classification",
 ) -> None:
     """Register your data under a name.
 
-    Example: `vptft-analyze tasks add imagenet ~/data/imagenet/val`, then `vptft-analyze fid imagenet dtd`
+    Examples: `vptft-analyze tasks add imagenet ~/data/imagenet/val`, then `vptft-analyze fid imagenet dtd`;
+    `vptft-analyze tasks add cifar torchvision:CIFAR10@~/data`
     """
     from vptft.data import registry
 

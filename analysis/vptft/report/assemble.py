@@ -5,6 +5,7 @@ so an interrupted report goes on where it stopped, and deleting one result remak
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,17 +24,27 @@ from vptft.evidence.results import Result
 from vptft.evidence.statistics import PairedDraw
 from vptft.features.extraction import extract
 from vptft.features.extractors import Extractor
+from vptft.features.statistics import Statistics
+from vptft.features.streaming import summarise
 from vptft.provenance import provenance
-from vptft.storage import key_of, read_json
+from vptft.storage import cache_folder, key_of, read_json
 from vptft.tuning.study import StudySize, edges_of_search
 from vptft.when import quadrants
-from vptft.when.distribution import frechet
+from vptft.when.distribution.distance import DistanceSettings, SetDistance
+from vptft.when.distribution.distance import measure as measure_distance
 from vptft.why import overfitting
 from vptft.why.attention import maps
 from vptft.why.landscape import slices
 
 R = TypeVar("R", bound=Result)
 BatchCallback = Callable[[int, int], None]
+
+KEPT = 20_000
+"""Images of which all features are kept: 160 MB of Inception's."""
+
+
+def _untold(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 def saved_or(kind: type[R], folder: Path | None, inputs: Mapping[str, Any], make: Callable[[dict[str, Any]], R]) -> R:
@@ -52,32 +63,33 @@ def saved_or(kind: type[R], folder: Path | None, inputs: Mapping[str, Any], make
     return result
 
 
+def statistics(images: ImageSet, extractor: Extractor, *, on_batch: BatchCallback = _untold) -> Statistics:
+    """Statistics of a set's features, from the cache where they are there.
+
+    All features are kept of up to 20,000 images; a larger set is streamed, and a sample of its features kept.
+    """
+    if len(images) <= KEPT:
+        return Statistics.of(extract(images, extractor, on_batch=on_batch))
+    key = key_of(images.fingerprint(), asdict(extractor.space))
+    return summarise(images, extractor, cache_folder() / "statistics" / f"{key}.npz", on_batch=on_batch)
+
+
 def distance(
-    first: ImageSet,
-    second: ImageSet,
-    extractor: Extractor,
+    first: Statistics,
+    second: Statistics,
     *,
-    seed: int,
+    options: DistanceSettings,
     folder: Path | None = None,
-    on_batch: BatchCallback = lambda done, total: None,
-) -> frechet.FrechetDistance:
-    """Frechet distance between two sets of images."""
-    inputs = {
-        "first": first.fingerprint(),
-        "second": second.fingerprint(),
-        "extractor": extractor.identity,
-        "seed": seed,
-    }
-
-    def make(settings: dict[str, Any]) -> frechet.FrechetDistance:
-        a, b = (extract(images, extractor, on_batch=on_batch) for images in (first, second))
-        return frechet.measure(a, b, seed=seed, settings=settings)
-
-    return saved_or(frechet.FrechetDistance, folder, inputs, make)
+) -> SetDistance:
+    """Distance between two sets, by their statistics in one feature space."""
+    inputs = {"first": first.key(), "second": second.key(), "options": asdict(options)}
+    return saved_or(
+        SetDistance, folder, inputs, lambda made: measure_distance(first, second, options=options, settings=made)
+    )
 
 
 def quadrant_plane(
-    pairs: Sequence[RunPair], distances: Mapping[str, frechet.FrechetDistance], *, seed: int, folder: Path | None = None
+    pairs: Sequence[RunPair], distances: Mapping[str, SetDistance], *, seed: int, folder: Path | None = None
 ) -> quadrants.Quadrants:
     """Quadrants of run pairs, given each task's distance."""
     inputs = {
@@ -171,7 +183,7 @@ def _identity(run: Run) -> str:
     return f"{run.info.model_sha256} {run.info.settings.get('key')}"
 
 
-def _task_pair(pairs: Sequence[RunPair], result: frechet.FrechetDistance) -> quadrants.TaskPair:
+def _task_pair(pairs: Sequence[RunPair], result: SetDistance) -> quadrants.TaskPair:
     info = pairs[0].vpt.info
     outcomes = [(pair.vpt.predictions(), pair.ft.predictions()) for pair in pairs]
     for ours, theirs in outcomes:

@@ -11,11 +11,12 @@ import pandas as pd
 from vptft.evidence.findings import Finding
 from vptft.evidence.hypotheses import HYPOTHESES
 from vptft.evidence.results import Result
+from vptft.report.figures.distances import decimals, fixed
 from vptft.report.figures.style import to_png, to_svg, with_interval
 from vptft.report.pages import words
 from vptft.report.pages.gallery import Picture
 from vptft.report.pages.study import Study
-from vptft.when.distribution.frechet import FrechetDistance
+from vptft.when.distribution.distance import SetDistance
 from vptft.why.attention.maps import AttentionMaps
 from vptft.why.landscape.slices import LossSlice
 
@@ -99,7 +100,7 @@ def shapes(study: Study, drawn: Sequence[Picture]) -> dict[str, Any]:
 def _name(result: Result) -> str:
     """Return what was analysed, and of what where there are several."""
     match result:
-        case FrechetDistance():
+        case SetDistance():
             return f"{result.analysis}: {result.first} to {result.second}"
         case LossSlice():
             return f"{result.analysis}: {result.label}"
@@ -141,7 +142,7 @@ def _section(key: str, study: Study, drawn: Sequence[Picture]) -> Section:
     tables, notes = [], []
     if key == "quadrants" and study.quadrants is not None:
         tables.append(_task_table(study.quadrants.frame()))
-    if key == "frechet" and study.distances:
+    if key == "distance" and study.distances:
         tables.append(_distance_table(study))
         notes = list(dict.fromkeys(warning for result in study.distances for warning in result.warnings()))
     if key == "overfitting" and study.curves is not None:
@@ -201,22 +202,31 @@ def _distance_table(study: Study) -> Table:
             result.first,
             result.second,
             result.measure_name,
-            f"{result.debiased:.4g}",
-            f"{result.distance:.4g}",
-            "too few images"
-            if result.noise_floor is None
-            else f"{result.noise_floor:.4g} (N = {result.noise_floor_n:,})",
-            f"{result.n_first:,}, {result.n_second:,}",
-            "at the noise floor" if result.noise_floor is not None and result.distance <= result.noise_floor else "",
+            words.estimate(result),
+            fixed(result.distance, decimals([result.distance], figures=4)),
+            _noise_floor(result),
+            words.with_error(result.kid, result.kid_se),
+            ", ".join("unknown" if n is None else f"{n:,}" for n in (result.n_first, result.n_second)),
+            words.remark(result),
         ]
         for result in study.distances
     ]
     return Table(
-        caption="Distances, and the plug-in distance between halves of the second set (noise floor).",
-        columns=["first", "second", "measure", "debiased", "plug-in", "noise floor", "images", "remark"],
+        caption=f"Distances: {words.INTERVAL}; {words.FLOOR}, at the N beside it. KID (in other features than "
+        "Inception's: the same kernel distance) is unbiased, ± its standard error.",
+        columns=[
+            "first", "second", "measure", "debiased [95% interval]", "plug-in", "noise floor", "KID ± SE", "N",
+            "remark",
+        ],
         rows=rows,
-        numbers=frozenset(range(3, 7)),
-    )
+        numbers=frozenset(range(3, 8)),
+    )  # fmt: skip
+
+
+def _noise_floor(result: SetDistance) -> str:
+    if result.noise_floor is None:
+        return "no halves"
+    return f"{fixed(result.noise_floor, decimals([result.noise_floor], figures=4))} (N = {result.noise_floor_n:,})"
 
 
 def _curve_table(runs: pd.DataFrame) -> Table:

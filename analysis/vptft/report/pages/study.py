@@ -9,7 +9,7 @@ from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
 from vptft.evidence.results import Result
 from vptft.storage import read_json
-from vptft.when.distribution.frechet import FrechetDistance
+from vptft.when.distribution.distance import SetDistance
 from vptft.when.quadrants import Quadrants
 from vptft.why.attention.maps import AttentionMaps
 from vptft.why.landscape.slices import LossSlice
@@ -34,7 +34,7 @@ class Study:
 
     facts: Mapping[str, Any]
     quadrants: Quadrants | None
-    distances: tuple[FrechetDistance, ...]
+    distances: tuple[SetDistance, ...]
     curves: OverfittingCurves | None
     slices: tuple[LossSlice, ...]
     attention: tuple[AttentionMaps, ...]
@@ -64,7 +64,7 @@ def load_study(results: Path) -> Study:
     study = Study(
         facts=facts,
         quadrants=_one(Quadrants, results, "quadrants", missing),
-        distances=_each(FrechetDistance, results, "frechet", missing),
+        distances=_each(SetDistance, results, "distance", missing),
         curves=_one(OverfittingCurves, results, "overfitting", missing),
         slices=_each(LossSlice, results, "landscape", missing),
         attention=_each(AttentionMaps, results, "attention", missing),

@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 
 from vptft.evidence.findings import SEEDS_FOR_A_VERDICT, Finding
+from vptft.report.figures.distances import decimals, fixed
 from vptft.report.figures.style import signed, with_interval
+from vptft.when.distribution.distance import SetDistance
 
 QUESTION = (
     "Han et al. (ICLR 2024) ask when visual prompt tuning (VPT) beats full finetuning (FT), and why. They expect FT "
@@ -17,8 +19,9 @@ CAUTIONS = {
     "quadrants": "A gap can be undertraining, or a learning rate that suits one side better. Near and far objective is "
     "the paper's grouping by hand; near and far data depend on the reference and on the features the distance is "
     "measured in. An interval that includes 0 does not show that the methods are equal.",
-    "frechet": "Values of different feature extractors or image counts cannot be compared. A value at the noise floor "
-    "is no distance. Debiasing removes most of the bias of small sets, not all, and can give values below 0.",
+    "distance": "Values of different feature extractors cannot be compared, plug-in values of different image counts "
+    "neither. A plug-in value at the noise floor is no distance. Debiasing removes most of the bias of small sets, not "
+    "all, and can give values below 0. An interval tells of other images of the same sets, not of other features.",
     "overfitting": "A rising test loss need not cost accuracy: confidence alone raises it. The training loss is taken "
     "while weights move, so early epochs look worse than they end.",
     "landscape": "This is a picture, not evidence: two random directions among millions, others look different, and "
@@ -29,7 +32,7 @@ CAUTIONS = {
 }
 HEADINGS = {
     "quadrants": "Who is ahead, and where",
-    "frechet": "Distance of the data",
+    "distance": "Distance of the data",
     "overfitting": "Loss curves",
     "landscape": "Loss slices",
     "attention": "Attention",
@@ -168,12 +171,101 @@ CAPTION_SLICES = (
 )
 
 
-def caption_distances(measure_name: str) -> str:
+DEBIASED = {
+    "jackknife": "by a grouped jackknife",
+    "infinity": "by extrapolation to infinitely many images",
+    "delta": "by the delta method",
+}
+INTERVAL = (
+    "the 95% interval holds the sampling of images, whole groups at a time (1.96 standard errors), and on the side "
+    "where it lies the bias that is left, as measured between halves of one set"
+)
+FLOOR = (
+    "the noise floor is the plug-in distance between two halves of one set that share no group, mean of both sets "
+    "where both can be halved"
+)
+
+
+def caption_distances(measure_name: str, debias: Iterable[str], *, coloured: bool) -> str:
     """Caption of one measure's distances."""
-    return (
-        f"{isolated(measure_name)}: bars are debiased by a grouped jackknife; the tick is the plug-in value that other "
-        "tools report; dotted is the plug-in distance between two halves of one set."
+    colours = (
+        " Colour tells who was ahead on the task, by the 95% interval of the gap; hatched is a far objective; grey, "
+        "not trained."
     )
+    return (
+        f"{isolated(measure_name)}: bars are debiased {debiased_by(debias)}; {INTERVAL}. The tall tick is the plug-in "
+        f"value that other tools report. Dotted: {FLOOR}. N is the number of images."
+        f"{colours if coloured else ''}"
+    )
+
+
+def caption_matrix(measure_name: str, debias: Iterable[str]) -> str:
+    """Caption of distances between all sets."""
+    return (
+        f"{isolated(measure_name)} between every two sets, debiased {debiased_by(debias)}. A marked corner: the 95% "
+        f"interval includes 0; {INTERVAL}."
+    )
+
+
+def caption_agreement(reference: str) -> str:
+    """Caption of the ranks in several feature spaces."""
+    return (
+        f"Ranks of the sets by debiased distance to {isolated(reference)} in each feature space, and Spearman's ρ of "
+        "every two spaces. Ranks know nothing of intervals: sets whose intervals overlap can change places by chance. "
+        "The p takes the sets as independent of each other."
+    )
+
+
+def debiased_by(methods: Iterable[str]) -> str:
+    """Say how the bias was taken off, as the settings name it."""
+    return " or ".join(dict.fromkeys(DEBIASED.get(method, method) for method in methods)) or "in a way not recorded"
+
+
+def alt_distances(measure_name: str, results: Iterable[SetDistance]) -> str:
+    """Alternative text of distances: every value with its interval."""
+    said = (f"{result.first} to {result.second} {estimate(result)}" for result in results)
+    return f"{measure_name}, debiased, with 95% intervals: {'; '.join(said)}."
+
+
+def alt_agreement(frame: pd.DataFrame) -> str:
+    """Alternative text of the agreement between feature spaces."""
+    said = (
+        f"{row['first_space']} and {row['second_space']} ρ = {fixed(row['rho'], 2)}, n = {row['n']}"
+        for row in frame.to_dict("records")
+    )
+    return f"Sets ranked by distance in each feature space; rank correlation: {'; '.join(said)}."
+
+
+def estimate(result: SetDistance) -> str:
+    """Give the debiased distance with its interval where there is one: ``310.4 [298.1, 322.0]``."""
+    bounds = [] if result.low is None or result.high is None else [result.low, result.high]
+    places = decimals([result.debiased, *bounds], figures=4)
+    interval = f" [{', '.join(fixed(bound, places) for bound in bounds)}]" if bounds else ""
+    return fixed(result.debiased, places) + interval
+
+
+def with_error(value: float | None, se: float | None) -> str:
+    """Give a value and its standard error, of which two figures are shown; empty where there is no value."""
+    if value is None:
+        return ""
+    if not se:
+        return fixed(value, decimals([value], figures=3))
+    places = decimals([se], figures=2)
+    return f"{fixed(value, places)} ± {fixed(se, places)}"
+
+
+def remark(result: SetDistance) -> str:
+    """Say what a reader of one row must not overlook."""
+    said = []
+    if result.noise_floor is not None and result.distance <= result.noise_floor:
+        said.append("at the noise floor")
+    if result.low is None or result.high is None:
+        said.append("no interval")
+    elif result.low <= 0 <= result.high:
+        said.append("interval includes 0")
+    if result.skipped:
+        said.append(f"{len(result.skipped)} unreadable")
+    return "; ".join(said)
 
 
 def caption_attention(task: str, drawn: str, shown: int, n: int) -> str:

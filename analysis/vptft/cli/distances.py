@@ -111,7 +111,7 @@ def compare(
     options = DistanceSettings(
         seed=seed, debias=debias, neighbours=neighbours, components=components, per_class=per_class
     )
-    pairs = list(combinations(names, 2)) if matrix else [(first, second) for second in seconds]
+    pairs = list(combinations(names, 2)) if matrix else [(first, second) for second in dict.fromkeys(seconds)]
     results = []
     for space in spaces if images else [""]:
         inception = space.partition(":")[0] == "inception"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vptft.when.distribution.debias import FOLDS, Pair, grouped_jackknife, make_folds
 from vptft.when.distribution.frechet import Side
-from vptft.when.distribution.kernels import cubic, kernel_distance
+from vptft.when.distribution.kernels import Kernels, cubic, from_kernels
 from vptft.when.distribution.products import Products
 
 COLUMNS: Mapping[str, str] = {
@@ -50,14 +50,19 @@ def class_distances(
     """
     rows = []
     side = Side.of_features(first.values)
+    inside, among, between = cubic(Products.of(first.values, whole.values))
     for name in np.unique(whole.classes):
+        here = np.flatnonzero(whole.classes == name)
         of_class = _of_class(whole, name)
-        if len(of_class.values) < 2:
+        if len(here) < 2:
             continue
-        rows.append(_row(name, "all", first, side, of_class, rng))
+        kernels = (inside, among[np.ix_(here, here)], between[:, here])
+        rows.append({"class": name, "against": "all", **_numbers(first, side, of_class, kernels, rng)})
         same = None if second is None else _of_class(second, name)
         if same is not None and len(same.values) >= 2:
-            rows.append(_row(name, "same class", same, Side.of_features(same.values), of_class, rng))
+            kernels = cubic(Products.of(same.values, of_class.values))
+            numbers = _numbers(same, Side.of_features(same.values), of_class, kernels, rng)
+            rows.append({"class": name, "against": "same class", **numbers})
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -108,16 +113,22 @@ def histogram_shift(
     by_group = np.zeros((member_of.max() + 1, indicator.shape[1]))
     np.add.at(by_group, member_of, indicator)
     of_first = np.unique(member_of[: len(first)])
-    observed = _total_variation(by_group, of_first)
-    drawn = [_total_variation(by_group, rng.permutation(len(by_group))[: len(of_first)]) for _ in range(PERMUTATIONS)]
+    # The division that is there, and random ones of as many groups, a row each.
+    chosen = np.zeros((1 + PERMUTATIONS, len(by_group)))
+    chosen[0, of_first] = 1
+    for row in chosen[1:]:
+        row[rng.permutation(len(by_group))[: len(of_first)]] = 1
+    observed, *drawn = _total_variations(by_group, chosen)
     at_least = sum(value >= observed - 1e-12 for value in drawn)
-    return HistogramShift(distance=observed, chance=float(np.mean(drawn)), p=(1 + at_least) / (1 + PERMUTATIONS))
+    return HistogramShift(distance=float(observed), chance=float(np.mean(drawn)), p=(1 + at_least) / (1 + PERMUTATIONS))
 
 
-def _total_variation(by_group: np.ndarray, chosen: np.ndarray) -> float:
-    inside = by_group[chosen].sum(axis=0)
+def _total_variations(by_group: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Total variation between the histograms of the chosen groups and the others, for each row of ``chosen``."""
+    inside = chosen @ by_group
     outside = by_group.sum(axis=0) - inside
-    return float(np.abs(inside / inside.sum() - outside / outside.sum()).sum()) / 2
+    shares = (each / each.sum(axis=1, keepdims=True) for each in (inside, outside))
+    return np.asarray(np.abs(np.subtract(*shares)).sum(axis=1) / 2)
 
 
 def _of_class(whole: Labelled, name: str) -> Labelled:
@@ -125,16 +136,16 @@ def _of_class(whole: Labelled, name: str) -> Labelled:
     return Labelled(values=whole.values[here], groups=whole.groups[here], classes=whole.classes[here])
 
 
-def _row(
-    name: str, against: str, first: Labelled, side: Side, second: Labelled, rng: np.random.Generator
+def _numbers(
+    first: Labelled, side: Side, second: Labelled, kernels: Kernels, rng: np.random.Generator
 ) -> dict[str, object]:
     pair = Pair(side, Side.of_features(second.values))
     count = min(FOLDS, len(np.unique(first.groups)), len(np.unique(second.groups)), len(second.values) // 2)
     debiased = float("nan")
     if count >= 2:
         debiased = grouped_jackknife(pair, [make_folds(each.groups, count, rng) for each in (first, second)])
-    kid = kernel_distance(Products.of(first.values, second.values), cubic, (first.groups, second.groups))
+    kid = from_kernels(kernels, (first.groups, second.groups))
     return {
-        "class": name, "against": against, "n_first": len(first.values), "n_second": len(second.values),
-        "distance": pair.whole.value, "debiased": debiased, "kid": kid.value, "kid_se": kid.se,
+        "n_first": len(first.values), "n_second": len(second.values), "distance": pair.whole.value,
+        "debiased": debiased, "kid": kid.value, "kid_se": kid.se,
     }  # fmt: skip

@@ -67,7 +67,8 @@ class Pair:
         """
         chosen = [index if can else None for index, can in zip((first, second), self.resampled, strict=True)]
         if self._cross is None:
-            return frechet(*(_moments_of(side, index) for side, index in zip(self.sides, chosen, strict=True))).value
+            one, other = (_moments_of(side, index) for side, index in zip(self.sides, chosen, strict=True))
+            return frechet(one, other).value
         means, traces, counts = zip(*map(_summary, self.sides, chosen), strict=True)
         difference = means[0] - means[1]
         nuclear = _nuclear_norm(self._cross, *chosen) / np.sqrt(counts[0] * counts[1])

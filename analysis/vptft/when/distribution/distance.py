@@ -39,6 +39,7 @@ Debias = Literal["jackknife", "infinity", "delta"]
 DRIVERS = 20
 """Images a side that are listed as driving the distance."""
 Z = 1.96
+NO_CURVE = pd.DataFrame({"n": np.zeros(0, np.int64), "distance": np.zeros(0), "fitted": np.zeros(0)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +280,7 @@ def _debiased(
     if debias == "infinity":
         found = fd_infinity(pair, [drawing_order(of_side, rng) for of_side in groups])
         return found.value, found.curve
-    return (delta_method(pair) if debias == "delta" else _jackknifed(pair, groups, rng)), pd.DataFrame()
+    return (delta_method(pair) if debias == "delta" else _jackknifed(pair, groups, rng)), NO_CURVE
 
 
 def _jackknifed(pair: Pair, groups: list[np.ndarray], rng: np.random.Generator) -> float:

@@ -78,7 +78,7 @@ class Side:
     def trace(self) -> float:
         """Trace of the covariance: the variance of the features, summed."""
         if self.rows is None:
-            return float(np.trace(self._covariance()))
+            return float(np.trace(self.moments()))
         return float(self.squares.sum()) / (len(self.rows) - 1)
 
     @cached_property
@@ -95,7 +95,7 @@ class Side:
     def factor(self) -> np.ndarray:
         """Rows L with ``L^T L`` the covariance; at most as many as there are dimensions."""
         if self.rows is None:
-            return _pivoted_factor(self._covariance())
+            return _pivoted_factor(self.moments())
         if self._tall is not None:
             return self._tall[1]
         return self.rows / np.sqrt(len(self.rows) - 1)
@@ -103,7 +103,7 @@ class Side:
     @cached_property
     def lower(self) -> np.ndarray | None:
         """Cholesky factor L of the covariance ``L L^T``; None where that is not well-conditioned."""
-        covariance = self._covariance()
+        covariance = self.moments()
         lower, info = lapack.dpotrf(covariance, lower=1, clean=1)
         if info != 0:
             return None
@@ -117,7 +117,8 @@ class Side:
         q, r = qr(self.rows / np.sqrt(len(self.rows) - 1), mode="economic", check_finite=False)
         return q, r
 
-    def _covariance(self) -> np.ndarray:
+    def moments(self) -> np.ndarray:
+        """Return the covariance of a side that is known by it."""
         if self.covariance is None:
             raise TypeError("A side has rows or a covariance.")
         return self.covariance
@@ -131,8 +132,8 @@ def frechet(first: Side, second: Side, coupled: np.ndarray | None = None) -> Fre
     :func:`couple` gives, where it is known already.
     """
     if first.rows is None and second.rows is None and first.lower is not None and second.lower is not None:
-        inner = first.lower.T @ second.lower
-        squares = np.linalg.eigvalsh(inner @ inner.T)
+        inner, _ = lapack.dsygst(second.moments(), first.lower, itype=2, lower=1)  # L^T S L, of which eigvalsh reads
+        squares = np.linalg.eigvalsh(inner)  # the lower triangle
         return assemble(first, second, np.sqrt(np.clip(squares[::-1], 0, None)), EIGENVALUES)
     coupled = couple(first, second) if coupled is None else coupled
     return assemble(first, second, svdvals(coupled, check_finite=False), route_of(first, second))

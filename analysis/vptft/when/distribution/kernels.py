@@ -69,7 +69,12 @@ def kernel_distance(
     All pairs of images are taken rather than random subsets of 1,000, which at N = 1000 would be the same subset again
     and again and a spread of zero.
     """
-    value, biased, *influence = discrepancy(*kernel(products))
+    return from_kernels(kernel(products), groups)
+
+
+def from_kernels(kernels: Kernels, groups: Sequence[Sequence[str] | np.ndarray]) -> KernelDistance:
+    """Kernel distance from the kernel matrices of two sets and their dependence groups."""
+    value, biased, *influence = discrepancy(*kernels)
     variance = sum(variance_of_sum(each / len(each), of_set) for each, of_set in zip(influence, groups, strict=True))
     return KernelDistance(value=value, se=float(np.sqrt(variance)), biased=biased)
 

@@ -71,7 +71,14 @@ def verify(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Statistics on a Ray cluster that is started on this machine: lost actors, interrupted drivers."""
+    session.install("-e", ".[demo,cluster]", *TEST)
+    session.run("pytest", "-m", "cluster", *session.posargs, env=alone(session))
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
-    """Speed, side by side with the peer on the same inputs: median ratio of paired repetitions, with its range."""
-    session.install("-e", ".[demo]")
-    session.run("python", "tests/bench/bench.py", env=alone(session))
+    """Speed, side by side with the peers on the same inputs: median ratios of paired repetitions, with their range."""
+    session.install("-e", ".[demo]", *nox.project.dependency_groups(PROJECT, "bench"))
+    session.run("python", "-m", "bench", *session.posargs, env={**alone(session), "PYTHONPATH": "tests"})

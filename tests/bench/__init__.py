@@ -1,0 +1,1 @@
+"""Speed and scale, measured beside the peers: `nox -s bench`."""

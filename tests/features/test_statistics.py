@@ -328,6 +328,8 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, changes, said):
         ({"schema": 2}, "its schema is 2, this version reads 1"),
         ({"n": "many"}, "damaged note"),
         ({"n": -3}, "its number of images is -3"),
+        ({"n": 0}, "its number of images is 0"),
+        ({"n": 1}, "its number of images is 1"),
         ({"n": 2.5}, r"its number of images is 2\.5"),
         ({"space": {"extractor": "x"}}, "damaged note"),
         ({"skipped": [{"path": "x"}]}, "damaged note"),

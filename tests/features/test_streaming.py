@@ -206,6 +206,26 @@ def test_chunks_of_unreadable_images_are_resumed_right_too(make, extractor, tmp_
     close(whole, expected)
 
 
+@pytest.mark.parametrize(("readable", "kept"), [(1, 0), (2, 6)])
+def test_a_chunk_is_kept_once_it_has_a_covariance(make, extractor, tmp_path, read, readable, kept):
+    bad = tuple(range(readable, 6))
+    with pytest.raises(KeyboardInterrupt, match="stopped"):
+        summarise(make(25, bad), extractor, tmp_path / "s.npz", on_batch=stopping_at(8))
+    read.clear()
+    found = summarise(make(25, bad), extractor, tmp_path / "s.npz")
+    assert read == list(range(kept, 25))
+    assert (found.n, len(found.skipped)) == (25 - len(bad), len(bad))
+
+
+def test_a_sample_smaller_than_a_chunk_is_drawn_of_the_first_chunk_too(make, extractor, tmp_path, monkeypatch):
+    for where in (module, streaming):
+        monkeypatch.setattr(where, "SAMPLE", 4)
+    images = make(6)
+    found = summarise(images, extractor, tmp_path / "s.npz")
+    assert found.features.ids == Statistics.of(extract(images, extractor)).shrunk(4).features.ids
+    close(found, Statistics.of(extract(images, extractor)))
+
+
 def test_a_finished_file_is_read_instead_of_the_images(make, extractor, tmp_path, read):
     first = summarise(make(9, (2,)), extractor, tmp_path / "s.npz")
     written = (tmp_path / "s.npz").stat().st_mtime_ns

@@ -94,10 +94,10 @@ def mapped_distance(centred, mapping, shift):
     """Closed form of the distance between rows and rows times a symmetric positive ``mapping``, plus a shift.
 
     Such a map is the optimal transport between the two Gaussians, whatever the rank, so that the distance is its
-    mean squared step: no square root is in it. In extended precision, where the machine has it.
+    mean squared step: no square root is in it, and nothing cancels.
     """
-    steps = centred.astype(np.longdouble) @ (np.eye(len(mapping)) - mapping).astype(np.longdouble)
-    return float(np.square(steps).sum() / (len(centred) - 1) + np.square(shift.astype(np.longdouble)).sum())
+    steps = centred @ (np.eye(len(mapping)) - mapping)
+    return float(np.square(steps).sum() / (len(centred) - 1) + np.square(shift).sum())
 
 
 def distances_of_samples(first, second, n, m, repetitions, rng):

@@ -71,8 +71,9 @@ def test_as_many_components_as_dimensions_change_nothing(count):
     assert in_components(first, second, count) == (first, second)
 
 
-def test_n_images_have_n_minus_one_components():
-    first, second = (make_statistics(each) for each in two_sets(4))
+@pytest.mark.parametrize("form", ["features", "moments"])
+def test_n_images_have_n_minus_one_components(form):
+    first, second = (FORMS[form](make_statistics(each)) for each in two_sets(4))
     found, _ = in_components(first, second, 6)
     assert found.dimensions == 3
     assert np.trace(found.covariance()) == pytest.approx(np.trace(first.covariance()), rel=1e-5)

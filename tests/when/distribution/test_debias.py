@@ -129,6 +129,20 @@ def test_unequal_folds_weigh_the_bias_by_what_they_leave_out():
     assert found == pytest.approx(whole - c / 40, rel=1e-6)
 
 
+def test_sides_that_leave_out_unlike_parts_share_the_bias_equally():
+    """With a bias b / 2 of each side, leaving out a fold makes it (n / kept + m / kept) b / 2."""
+    x, y = rows(40, 1), rows(20, 2)
+    folds = [[np.arange(0, 20), np.arange(20, 40)], [np.arange(0, 5), np.arange(5, 20)]]
+    kept = np.array([[20, 20], [15, 5]])
+    without = [
+        oracle.distance(np.delete(x, a, axis=0), np.delete(y, b, axis=0)) for a, b in zip(*folds, strict=True)
+    ]  # fmt: skip
+    whole = oracle.distance(x, y)
+    growth = np.mean([(40 / a + 20 / b) / 2 for a, b in kept.T])
+    found = grouped_jackknife(Pair(Side.of_features(x), Side.of_features(y)), folds)
+    assert found == pytest.approx(whole - (np.mean(without) - whole) / (growth - 1), rel=1e-6)
+
+
 @pytest.mark.parametrize("tall", [False, True])
 def test_a_side_that_is_kept_whole_loses_the_closed_forms_share(tall):
     x, y = rows(40 if tall else 12, 1), rows(500, 2, shift=0.2)

@@ -145,6 +145,19 @@ def test_the_interval_is_the_standard_error_widened_by_the_residual_bias():
     assert signs == {-1, 1}
 
 
+def test_the_standard_error_counts_the_second_order_once():
+    """Both sets have as many images as are listed, so that the table of drivers holds every influence."""
+    x, y = values(20, 7), values(20, 8)
+    found = measure(make_statistics(x), make_statistics(y, name="b"))
+    effects = [found.drivers[found.drivers["side"] == side]["influence"] for side in ("first", "second")]
+    plain = sum(each.var(ddof=1) / 20 for each in effects)
+    t = np.sqrt(np.linalg.eigvals(oracle.moments(x)[1] @ oracle.moments(y)[1]).real)
+    crossed = sum((a * b / (a + b)) ** 2 for i, a in enumerate(t) for b in t[:i])
+    twice = 2 * (2 / 20) ** 2 * (1.25 * (t**2).sum() + crossed)
+    assert found.se == pytest.approx(np.sqrt(max(plain - twice, plain / 2)), rel=1e-6)
+    assert found.se < 0.95 * np.sqrt(plain)
+
+
 def test_the_noise_floor_is_the_mean_distance_of_halves_of_both_sets(monkeypatch):
     """Sets of few images in pairs, so that every way of halving can be listed."""
     monkeypatch.setattr(distance, "FOLDS", 1)  # without a jackknife the residual bias is the floor itself
@@ -344,6 +357,8 @@ def test_warnings_list_what_was_skipped_and_what_is_unknown():
     listed = "; ".join(f"{i}.png: truncated" for i in range(10))
     assert found.warnings() == [f"13 images could not be read and are not counted: {listed}; and 3 more"]
     assert found.frame()["skipped"].tolist() == [13]
+    eleven = measure(first, replace(second, skipped=many[2:11]))
+    assert eleven.warnings()[0].endswith("9.png: truncated; and 1 more")
     few = measure(first, replace(second, skipped=()))
     assert few.warnings() == ["2 images could not be read and are not counted: 0.png: truncated; 1.png: truncated"]
     unknown = measure(moments_only(make_statistics(X), n=None), make_statistics(Y, name="b"))

@@ -40,6 +40,7 @@ def test_a_set_that_is_small_enough_is_taken_whole(monkeypatch):
     rng = np.random.default_rng(3)
     for count in (1, 9, 10):
         np.testing.assert_array_equal(drawn(count, rng), np.arange(count))
+    assert rng.bit_generator.state == np.random.default_rng(3).bit_generator.state
 
 
 def test_of_a_larger_set_as_many_are_drawn_each_as_likely(monkeypatch):

@@ -1,8 +1,11 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from data.builders import pack, picture
 from vptft.data.recognise import Registration, look, recognise
 from vptft.errors import DataError, SettingsError
 
@@ -20,6 +23,18 @@ def test_folders_are_recognised_by_their_lists(
     assert recognise(tmp_path / "vtab") == "vtab"
     assert recognise(fgvc_folder(tmp_path / "birds", {"train": {"a.jpg": 1}, "test": {"b.jpg": 1}})) == "fgvc"
     assert recognise(class_folder(tmp_path / "mine", {"dtd": 1, "svhn": 1})) == "folder"
+
+
+def test_files_and_folders_of_them_are_recognised_by_their_content(tmp_path: Path) -> None:
+    pack(tmp_path / "shards.tar", {"a.png": picture()}).rename(tmp_path / "shards.zip")
+    assert recognise(tmp_path / "shards.zip") == "archive"
+    assert recognise(tmp_path) == "archive"
+    assert recognise(tmp_path / "shards-{0..3}.tar") == "archive"
+    np.save(tmp_path / "a.npy", np.zeros((2, 4, 4, 3), np.uint8))
+    assert recognise(tmp_path / "a.npy") == "arrays"
+    os.mkfifo(tmp_path / "pipe.tar")
+    with pytest.raises(DataError, match=r"pipe\.tar is neither a folder nor a regular file\.\nTaken are"):
+        recognise(tmp_path / "pipe.tar")
 
 
 def test_all_vtab_tasks_of_a_folder_are_found(tmp_path: Path, vtab_folder: Layout) -> None:
@@ -90,7 +105,10 @@ def test_benchmark_folders_keep_their_names(tmp_path: Path, vtab_folder: Layout,
     ("dtd", "vtab-task", DataError, "There is no VTAB-1k task dtd in"),
     ("nabirds", "fgvc", DataError, r"does not hold train\.json and test\.json of nabirds"),
     ("mine", "folder", DataError, "holds no usable image"),
-    ("mine", "archive", SettingsError, "A kind is one of vtab, vtab-task, fgvc, folder; got 'archive'"),
+    ("mine", "archive", DataError, "is no folder of archives: it holds none, or images as well"),
+    ("mine", "arrays", DataError, "cannot be read as an array"),
+    ("mine", "dataset", DataError, r"is no data set's address\.\nWrite torchvision:CLASS@ROOT or hf:FOLDER"),
+    ("mine", "film", SettingsError, "A kind is one of vtab, .*, folder, archive, arrays, dataset; got 'film'"),
 ])  # fmt: skip
 def test_a_kind_that_the_folder_is_not(
     tmp_path: Path, name: str, kind: str, error: type[Exception], match: str

@@ -1,8 +1,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from data.builders import pack, picture
 from vptft.data import registry
 from vptft.errors import DataError, SettingsError, UnknownNameError
 
@@ -112,7 +114,7 @@ def test_any_folder_will_do(tmp_path: Path, class_folder: Layout, monkeypatch: p
     assert len(registry.images("./mine:test")) == 4
     with pytest.raises(DataError, match=r"There is no folder \./missing"):
         registry.images("./missing")
-    with pytest.raises(UnknownNameError, match=r"named 'mien'.*\n.*The path of a folder of images will do as well"):
+    with pytest.raises(UnknownNameError, match=r"named 'mien'.*\n.*The path of a folder or file of images will do"):
         registry.images("mien")
 
 
@@ -194,3 +196,114 @@ def test_relative_paths_are_kept_absolute(
     assert registry.register("mine", "mine").path == str(tmp_path / "mine")
     monkeypatch.chdir("/")
     assert len(registry.images("mine")) == 1
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, current, of images in every shape but folders of images."""
+    monkeypatch.chdir(tmp_path)
+    for file in ("cats.zip", "shards/0.tar", "shards/1.tar"):
+        Path(file).parent.mkdir(exist_ok=True)
+        pack(Path(file), {"cat/a.png": picture(1), "dog/b.png": picture(2), "dog/c.png": b"none"})
+    np.save("grey.npy", np.zeros((4, 2, 2, 3), np.uint8))
+    np.savez("adm.npz", np.zeros((4, 2, 2, 3), np.uint8), np.array([0, 1, 0, 1]))
+    np.savez("statistics.npz", mu=np.zeros(2), sigma=np.eye(2))
+    Path("lone.png").write_bytes(picture())
+    Path("words.txt").write_text("none")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "count", "kind"), [
+    ("cats.zip", 2, "archive"), ("shards", 4, "archive"), ("shards/{0..1}.tar", 4, "archive"),
+    ("./shards/{0,1}.tar", 4, "archive"), ("grey.npy", 4, "arrays"), ("./adm.npz", 4, "arrays"),
+])  # fmt: skip
+def test_archives_and_arrays_by_path_and_by_name(places: Path, name: str, count: int, kind: str) -> None:
+    for path in (name, str(places / name)):
+        images = registry.images(path)
+        assert (images.name, len(images), images.read(0).mode) == (path, count, "RGB")
+        assert len(registry.images(path, n=2, seed=1)) == 2
+    found = registry.register("mine", name)
+    assert (found.kind, found.path, found.images) == (kind, str(places / name), count)
+    assert (found.classes, found.unusable) == (len(images.classes), len(images.skipped))
+    named = registry.images("mine")
+    assert (named.name, named.ids, named.fingerprint()) == ("mine", images.ids, images.fingerprint())
+    assert {row.name: row.available for row in registry.names()}["mine"]
+    with pytest.raises(
+        DataError, match=r"mine cannot be trained on: .* an a.* It serves distances\.\nUnpack its images"
+    ):
+        registry.task("mine")
+    for split in ("mine:test", f"{name}:test"):
+        with pytest.raises(DataError, match="has no splits: archives and arrays are one set each"):
+            registry.images(split)
+
+
+@pytest.mark.parametrize("name", ["cats.zip", "shards", "shards/{0..1}.tar", "grey.npy"])
+def test_archives_and_arrays_that_are_gone(places: Path, name: str) -> None:
+    registry.register("mine", name)
+    for path in (places / "cats.zip", places / "shards" / "1.tar", places / "grey.npy"):
+        path.unlink()
+    if name == "shards":
+        (places / "shards" / "0.tar").unlink()
+        (places / "shards").rmdir()
+    assert not {row.name: row.available for row in registry.names()}["mine"]
+    with pytest.raises(DataError, match=r"mine was registered for .*, which is not there any more"):
+        registry.images("mine")
+
+
+@pytest.mark.usefixtures("places")
+def test_files_that_are_no_set_of_images() -> None:
+    for name, match in {
+        "lone.png": r"lone\.png is a single image; a distance takes a set of them\.\nTaken are a folder of images",
+        "words.txt": r"words\.txt is neither an archive nor an array\.\nTaken are a folder of images",
+        "statistics.npz": r"statistics\.npz holds statistics \(mu and sigma\), not images\.\n`vptft-analyze fid` takes",
+    }.items():
+        for ask in (registry.images, lambda path: registry.register("mine", path)):
+            with pytest.raises(DataError, match=match):
+                ask(f"./{name}")
+    with pytest.raises(DataError, match=r"There is no folder \./gone\.zip"):
+        registry.images("./gone.zip")
+    with pytest.raises(DataError, match=r"there is no archive shards/2\.tar"):
+        registry.images("shards/{0..2}.tar")
+    with pytest.raises(DataError, match=r"There is no folder shards/\{0\.\.2\}\.tar to register as mine, and no file"):
+        registry.register("mine", "shards/{0..2}.tar")
+
+
+def test_a_folder_of_images_and_archives_is_a_folder(tmp_path: Path, class_folder: Layout) -> None:
+    class_folder(tmp_path, {"cat": 2, "dog": 2})
+    pack(tmp_path / "more.tar", {"a.png": picture()})
+    assert len(registry.images(str(tmp_path))) == 4
+    assert registry.register("mine", tmp_path).kind == "folder"
+
+
+def test_a_benchmark_task_kept_in_an_archive(places: Path) -> None:
+    found = registry.register("dtd", "cats.zip")
+    assert (found.name, found.objective, found.classes) == ("dtd", "classification", 2)
+    assert {row.name: row for row in registry.names()}["dtd"][3:] == (2, True, str(places / "cats.zip"))
+    assert registry.images("dtd").name == "dtd"
+
+
+def test_data_sets_by_address_and_by_name(tmp_path: Path, class_folder: Layout) -> None:
+    root = class_folder(tmp_path / "pets", {"cat": 2, "dog": 3})
+    address = f"torchvision:ImageFolder@{root}"
+    images = registry.images(address, n=4)
+    assert (images.name, len(images), images.classes) == (address, 4, ("cat", "dog"))
+    found = registry.register("mine", f"torchvision:ImageFolder@{tmp_path}/there/../pets", objective="counting")
+    assert (found.kind, found.path, found.objective) == ("dataset", address, "counting")
+    assert (found.images, found.classes, found.layout) == (5, 2, "a data set")
+    assert len(registry.images("mine")) == 5
+    with pytest.raises(DataError, match=r"torchvision's ImageFolder has no splits; got 'test'"):
+        registry.images("mine:test")
+    with pytest.raises(DataError, match=r"mine cannot be trained on: torchvision:ImageFolder.* is a data set, without"):
+        registry.task("mine")
+    root.rename(tmp_path / "moved")
+    assert not {row.name: row.available for row in registry.names()}["mine"]
+    with pytest.raises(
+        DataError, match=r"mine was registered for torchvision:ImageFolder.*, which is not there any more"
+    ):
+        registry.images("mine")
+
+
+def test_a_data_set_without_a_folder_is_always_there() -> None:
+    registry.register("fake", "torchvision:FakeData")
+    assert {row.name: row.available for row in registry.names()}["fake"]
+    assert len(registry.images("fake", n=3)) == 3

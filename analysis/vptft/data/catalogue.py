@@ -5,11 +5,10 @@ Another package adds a task by an entry point of the group ``vptft.tasks``: its 
 """
 
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import NamedTuple
 
 from vptft.data import fgvc, vtab
-from vptft.data.recognise import Registration
+from vptft.data.recognise import Registration, available
 from vptft.data.registrations import registrations
 from vptft.data.tasks import Task
 from vptft.errors import DataError
@@ -58,7 +57,7 @@ def names() -> list[Known]:
     rows += [_listed(row.name, "fine-grained", "classification", row.classes, entries) for row in fgvc.TASKS]
     have = {row.name for row in rows} | set(COLLECTIONS)
     rows += [
-        Known(entry.name, "own", entry.objective, entry.classes, Path(entry.path).is_dir(), entry.path)
+        Known(entry.name, "own", entry.objective, entry.classes, available(entry), entry.path)
         for entry in registered
         if entry.name not in have
     ]
@@ -134,5 +133,5 @@ def _listed(name: str, group: str, objective: str, classes: int, entries: dict[s
     entry = entries.get(name)
     if entry is None:
         return Known(name, group, objective, classes, False, f"run {add_line(name)}")
-    shown = entry.classes if entry.kind == "folder" else classes
-    return Known(name, group, objective, shown, Path(entry.path).is_dir(), entry.path)
+    shown = classes if entry.tasks else entry.classes
+    return Known(name, group, objective, shown, available(entry), entry.path)

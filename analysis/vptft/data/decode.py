@@ -5,6 +5,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -21,28 +22,38 @@ DECODE_ERRORS = (
 """What Pillow's decoders raise on damaged files."""
 
 
-def open_rgb(path: Path) -> Image.Image:
-    """Decode one file to RGB, upright.
+def open_rgb(source: Path | bytes, name: str | None = None) -> Image.Image:
+    """Decode one image to RGB, upright.
 
     EXIF orientation is applied; of an animation the first frame is taken; transparent pixels are laid on white, so
     the colours hidden under them never count; 16-bit grey is scaled by its full range (65535 -> 255), not stretched
     to the image; CMYK, palettes, grey and 1-bit are converted by Pillow without a colour profile.
 
+    Parameters
+    ----------
+    source
+        A file, or the bytes of one.
+    name
+        What errors call it; the file's path by default.
+
     Raises
     ------
     UnreadableImageError
-        With the path and the reason: no such file, no bytes, no image by its first bytes, truncated or damaged
+        With the name and the reason: no such file, no bytes, no image by its first bytes, truncated or damaged
         data, more pixels than Pillow's limit (``PIL.Image.MAX_IMAGE_PIXELS``), or integers wider than 16 bits
         and floats, whose range no one can know.
     """
-    with _opened(path) as image:
-        return _to_rgb(image)
+    with _opened(source, name) as image:
+        return to_rgb(image)
 
 
-def not_an_image(path: Path) -> str | None:
-    """Return why a file is no image by its header, None where it is one; its pixels are not decoded."""
+def not_an_image(source: Path | bytes) -> str | None:
+    """Return why a file is no image by its header, None where it is one; its pixels are not decoded.
+
+    Of bytes, the first few thousand do for most images.
+    """
     try:
-        with _opened(path):
+        with _opened(source, None):
             return None
     except UnreadableImageError as error:
         if isinstance(error.__cause__, Image.DecompressionBombWarning | Image.DecompressionBombError):
@@ -51,32 +62,35 @@ def not_an_image(path: Path) -> str | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a file's header; whatever goes wrong inside the block becomes an UnreadableImageError.
+def _opened(source: Path | bytes, name: str | None) -> Iterator[Image.Image]:
+    """Open an image's header; whatever goes wrong inside the block becomes an UnreadableImageError.
 
     Pillow warns of unusual metadata, which does not concern the pixels, and of images over its pixel limit, which
     is refused here: the limit guards against files that unpack to more than memory holds.
     """
+    name = name or (str(source) if isinstance(source, Path) else "the image")
     try:
-        if not path.is_file():
-            raise UnreadableImageError(str(path), "there is no such file")
-        if path.stat().st_size == 0:
-            raise UnreadableImageError(str(path), "the file is empty (0 bytes)")
+        if isinstance(source, Path) and not source.is_file():
+            raise UnreadableImageError(name, "there is no such file")
+        if not (source.stat().st_size if isinstance(source, Path) else len(source)):
+            raise UnreadableImageError(name, "the file is empty (0 bytes)")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            file = source if isinstance(source, Path) else BytesIO(source)
+            with Image.open(file, formats=FORMATS) as image:
                 yield image
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(str(path), "its content is no image format known here") from error
+        raise UnreadableImageError(name, "its content is no image format known here") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         limit = f"it has more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,}"
-        raise UnreadableImageError(str(path), limit) from error
+        raise UnreadableImageError(name, limit) from error
     except DECODE_ERRORS as error:
-        raise UnreadableImageError(str(path), str(error) or type(error).__name__) from error
+        raise UnreadableImageError(name, str(error) or type(error).__name__) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return an image as :func:`open_rgb` does: upright, on white, in RGB; ValueError for pixels of unknown range."""
     image.load()
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "F":

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +57,14 @@ def scan(path: Path | str) -> Scan:
 
     for folder, subfolders, files in os.walk(root, onerror=refused):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        candidates = [name for name in files if _is_image_name(name)]
+        candidates = [name for name in files if is_image_name(name)]
         candidates += [name for name in subfolders if Path(folder, name).is_symlink()]
         for file in (Path(folder, name) for name in candidates):
             relative = file.relative_to(root).as_posix()
             target = Path(os.path.realpath(file))
             reason = _not_followed(file, target, real_root)
             if reason:
-                skipped.append(Skipped(path=_printable(relative), reason=reason))
+                skipped.append(Skipped(path=printable(relative), reason=reason))
             else:
                 groups[relative] = target.relative_to(real_root).as_posix()
     paths = tuple(sorted(groups))
@@ -154,7 +154,7 @@ def take(
     check_draw(n, len(within), name)
     if n is not None:
         within = within[draw_order(None if labels is None else labels[within], len(within), seed)]
-    kept, skipped = _usable(found, within, n)
+    kept, skipped = usable(found.paths, within, n, lambda i: not_an_image(found.root / found.paths[i]))
     skipped = [*found.skipped, *skipped]
     if not kept:
         raise no_images(found.root, skipped)
@@ -181,19 +181,31 @@ def no_images(root: Path, skipped: Sequence[Skipped]) -> DataError:
     )
 
 
-def _usable(found: Scan, order: np.ndarray, n: int | None) -> tuple[list[int], list[Skipped]]:
-    """Open file headers in ``order`` until ``n`` images are found; return their indices, sorted."""
+def usable(
+    paths: Sequence[str], order: np.ndarray, n: int | None, problem: Callable[[int], str | None]
+) -> tuple[list[int], list[Skipped]]:
+    """Ask for the problems of files in ``order`` until ``n`` have none; return the indices of these, sorted."""
     kept: list[int] = []
     skipped: list[Skipped] = []
     for index in order.tolist():
         if len(kept) == n:
             break
-        reason = not_an_image(found.root / found.paths[index])
+        reason = problem(index)
         if reason is None:
             kept.append(index)
         else:
-            skipped.append(Skipped(path=found.paths[index], reason=reason))
+            skipped.append(Skipped(path=paths[index], reason=reason))
     return sorted(kept), skipped
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is an image by its name."""
+    return not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
+
+
+def printable(name: str) -> str:
+    """Return a name as text: bytes that are no UTF-8 are written out."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _existing_folder(path: Path | str) -> Path:
@@ -207,10 +219,6 @@ def _existing_folder(path: Path | str) -> Path:
     return root
 
 
-def _is_image_name(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
-
-
 def _not_followed(file: Path, target: Path, real_root: Path) -> str | None:
     """Reason why a listed name is not used, None where it is."""
     if not target.is_relative_to(real_root):
@@ -219,11 +227,7 @@ def _not_followed(file: Path, target: Path, real_root: Path) -> str | None:
         return "a link to a folder that is listed already"
     if not target.is_file():
         return "a link to a file that is not there" if file.is_symlink() else "not a regular file"
-    return None if _printable(str(file)) == str(file) else "its name is not valid UTF-8"
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return None if printable(str(file)) == str(file) else "its name is not valid UTF-8"
 
 
 def _content_hash(root: Path, paths: Sequence[str]) -> str:

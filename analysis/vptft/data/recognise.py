@@ -1,31 +1,44 @@
-"""What a folder is, and what it holds: looked at once, when the user registers it."""
+"""What a folder, file or data set is, and what it holds: looked at once, when the user registers it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from vptft.data import fgvc, vtab
+from vptft.data.archives import expand, is_pattern, read_archive, shards_in
+from vptft.data.arrays import is_array_file, read_arrays
+from vptft.data.containers import archive_kind
+from vptft.data.datasets import Address, address_of, open_dataset
+from vptft.data.decode import not_an_image
+from vptft.data.images import ImageSet
 from vptft.data.listed import Lists, images_of
 from vptft.data.own import own_folder
 from vptft.data.tasks import Objective
 from vptft.errors import DataError, SettingsError
 
-Kind = Literal["vtab", "vtab-task", "fgvc", "folder"]
-"""What a registered folder is: VTAB-1k or some of it, one of its tasks, an FGVC task, or just images."""
+Kind = Literal["vtab", "vtab-task", "fgvc", "folder", "archive", "arrays", "dataset"]
+"""What is registered: VTAB-1k or some of it, one of its tasks, an FGVC task, or just images: in a folder, in archives,
+in arrays, or in a data set of torchvision or Hugging Face."""
+
+TAKEN = (
+    "Taken are a folder of images; a zip or tar file, a folder of these, or a pattern such as train-{000..127}.tar; a "
+    ".npy of images, or an .npz with images in arr_0; torchvision:CLASS@ROOT; hf:FOLDER_OR_HUB_NAME."
+)
+"""What images may come in."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """A name, the folder it stands for, and what was found there when it was registered.
+    """A name, what it stands for, and what was found there when it was registered.
 
     Attributes
     ----------
     name
         The name; for a VTAB-1k or FGVC task that of the tables, whatever convention was typed.
     path
-        The folder, absolute.
+        The folder, file or pattern of files, absolute; or the address of a data set.
     kind
-        What the folder is.
+        What that is.
     objective
         What is asked of the images; None for ``vtab``, whose tasks differ in it.
     tasks
@@ -50,21 +63,55 @@ class Registration:
 
 
 def recognise(root: Path) -> Kind:
-    """Tell what a folder is by the lists it holds."""
-    if vtab.is_task_folder(root):
-        return "vtab-task"
-    if vtab.task_folders(root):
-        return "vtab"
-    return "fgvc" if fgvc.is_task_folder(root) else "folder"
-
-
-def look(name: str, root: Path, *, kind: Kind | None, objective: Objective) -> Registration:
-    """Read what the folder holds; damaged lists are an error now rather than at first use.
+    """Tell what a folder is by the lists it holds, and a file by its content.
 
     Raises
     ------
     DataError
-        When the folder is not of that kind, holds no image, or is a benchmark task under another name than its own.
+        For a file that holds no set of images.
+    """
+    if root.is_dir():
+        if vtab.is_task_folder(root):
+            return "vtab-task"
+        if vtab.task_folders(root):
+            return "vtab"
+        if fgvc.is_task_folder(root):
+            return "fgvc"
+    return files_kind(root) or "folder"
+
+
+def files_kind(path: Path) -> Literal["archive", "arrays"] | None:
+    """Tell archives and arrays from a folder of anything else; DataError for a file that is neither."""
+    if is_pattern(path):
+        return "archive"
+    if path.is_dir():
+        return "archive" if shards_in(path) else None
+    return _file_kind(path) if path.exists() else None
+
+
+def is_there(path: Path) -> bool:
+    """Whether a folder, a file, or every file of a pattern is there."""
+    return all(file.is_file() for file in expand(path)) if is_pattern(path) else path.exists()
+
+
+def available(entry: Registration) -> bool:
+    """Whether what was registered is still there; a data set without a folder of its own is."""
+    path = Path(entry.path) if entry.kind != "dataset" else address_of(entry.path).folder
+    return path is None or is_there(path)
+
+
+def read_files(kind: Kind, path: Path | str, name: str, *, n: int | None = None, seed: int = 0) -> ImageSet:
+    """Read archives or arrays."""
+    return (read_archive if kind == "archive" else read_arrays)(path, name, n=n, seed=seed)
+
+
+def look(name: str, root: Path, *, kind: Kind | None, objective: Objective) -> Registration:
+    """Read what a folder or file holds; damaged lists are an error now rather than at first use.
+
+    Raises
+    ------
+    DataError
+        When it is not of that kind, holds no image, or is a benchmark task under another name than its own.
     """
     kind = kind or recognise(root)
     row = vtab.known(name)
@@ -77,7 +124,19 @@ def look(name: str, root: Path, *, kind: Kind | None, objective: Objective) -> R
             return _fgvc_task(name, root)
         case "folder":
             return _folder(name, root, row.objective if row else objective)
+        case "dataset":
+            raise DataError(f"{root} is no data set's address.", "Write torchvision:CLASS@ROOT or hf:FOLDER.")
+        case "archive" | "arrays":
+            images = read_files(kind, root, name)
+            return _images_alone(name, str(root), kind, images, row.objective if row else objective)
     raise SettingsError(f"A kind is one of {', '.join(get_args(Kind))}; got {kind!r}.")
+
+
+def look_at_dataset(name: str, address: Address, *, objective: Objective) -> Registration:
+    """Open a data set of torchvision or Hugging Face; see :func:`open_dataset` for what is refused."""
+    row = vtab.known(name)
+    images = open_dataset(address, name)
+    return _images_alone(name, str(address), "dataset", images, row.objective if row else objective)
 
 
 def _vtab(name: str, root: Path) -> Registration:
@@ -177,3 +236,37 @@ def _folder(name: str, root: Path, objective: Objective) -> Registration:
         unusable=len(images.skipped),
         layout=folder.layout,
     )
+
+
+def _images_alone(name: str, path: str, kind: Kind, images: ImageSet, objective: Objective) -> Registration:
+    row = vtab.known(name) or fgvc.known(name)
+    words: dict[Kind, str] = {
+        "archive": "an archive, or several as one set",
+        "arrays": "an array of images",
+        "dataset": "a data set",
+    }
+    return Registration(
+        name=row.name if row else name,
+        path=path,
+        kind=kind,
+        objective=objective,
+        images=len(images),
+        classes=len(images.classes),
+        unusable=len(images.skipped),
+        layout=words[kind],
+    )
+
+
+def _file_kind(file: Path) -> Literal["archive", "arrays"]:
+    if not file.is_file():
+        raise DataError(f"{file} is neither a folder nor a regular file.", TAKEN)
+    try:
+        if is_array_file(file):
+            return "arrays"
+        if archive_kind(file):
+            return "archive"
+        lone = not_an_image(file) is None
+    except OSError as error:
+        raise DataError(f"{file} cannot be opened: {error.strerror}.", TAKEN) from error
+    what = "is a single image; a distance takes a set of them" if lone else "is neither an archive nor an array"
+    raise DataError(f"{file} {what}.", TAKEN)

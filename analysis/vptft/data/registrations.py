@@ -32,7 +32,7 @@ def registrations() -> tuple[Registration, ...]:
 
 
 def add(new: Registration) -> None:
-    """Keep a registration; the same name for the same folder is refreshed, for another folder refused."""
+    """Keep a registration; the same name for the same place is refreshed, for another refused."""
     with lock(_file()):
         entries = {entry.name: entry for entry in registrations()}
         old = entries.get(new.name)
@@ -45,7 +45,7 @@ def add(new: Registration) -> None:
 
 
 def forget(name: str) -> Registration:
-    """Drop a registration and return it; the folder is not touched."""
+    """Drop a registration and return it; the images are not touched."""
     with lock(_file()):
         entries = {entry.name: entry for entry in registrations()}
         gone = entries.pop(name, None) or entries.pop(table_name(name), None)

@@ -1,10 +1,11 @@
-"""Every task and set of images by name: the embedded suite, VTAB-1k, FGVC, the user's folders, and plug-ins."""
+"""Every task and set of images by name: the embedded suite, VTAB-1k, FGVC, the user's own, and plug-ins."""
 
 import re
 from pathlib import Path
 from typing import cast, get_args
 
 from vptft.data import fgvc, vtab
+from vptft.data.archives import is_pattern
 from vptft.data.catalogue import (
     COLLECTIONS,
     REFERENCE,
@@ -17,11 +18,12 @@ from vptft.data.catalogue import (
     plugged_in,
     tasks_of,
 )
+from vptft.data.datasets import address_of, is_address, open_dataset
 from vptft.data.folders import read_folder
 from vptft.data.images import ImageSet
 from vptft.data.listed import check_split
 from vptft.data.own import own_folder, own_task
-from vptft.data.recognise import Kind, Registration, look
+from vptft.data.recognise import Kind, Registration, available, files_kind, is_there, look, look_at_dataset, read_files
 from vptft.data.registrations import add, forget, registrations, table_name
 from vptft.data.tasks import Objective, Split, Task
 from vptft.errors import DataError, SettingsError, UnknownNameError
@@ -65,53 +67,57 @@ def images(name: str, *, split: Split | None = None, n: int | None = None, seed:
     Parameters
     ----------
     name
-        ``photos``; a task's name; a registered name; or the path of a folder (``./dtd`` where a task has its name).
-        A split may follow after a colon: ``photo/category:test``.
+        ``photos``; a task's name; a registered name; the path of a folder (``./dtd`` where a task has its name), of
+        an archive, a folder of archives or a pattern of them (``train-{000..127}.tar``), or of an array (``.npy``,
+        ADM's ``.npz``); or a data set (``torchvision:CIFAR10@ROOT``, ``hf:FOLDER_OR_HUB_NAME``). A split may follow
+        after a colon: ``photo/category:test``, ``torchvision:CIFAR10:test@ROOT``.
     split
-        Default: ``trainval`` of a task, and of a registered folder that holds train/ and test/; otherwise all images
-        of a folder.
+        Default: ``trainval`` of a task, and of a registered folder that holds train/ and test/; what a data set
+        itself takes; otherwise all images. Archives and arrays have none.
     n, seed
         Draw that many, balanced over classes, by seed.
 
     Raises
     ------
     DataError, UnknownNameError
-        As :func:`task`; also for a folder that is missing or holds no image.
+        As :func:`task`; also for a folder or file that is missing or holds no image.
     SettingsError
         For a split that no task has, or two of them.
     """
+    if is_address(name):
+        return open_dataset(address_of(name), split=split, n=n, seed=seed)
     name, split = _name_and_split(name, split)
     if split is not None:
         check_split(split)
     if name.startswith(("/", ".", "~")):
-        return _folder_images(name, split, n, seed)
+        return _images_at(name, split, n, seed)
     if name == REFERENCE:
         return _reference(split, n, seed)
     entry = _registration_of(name)
-    if entry is not None and entry.kind == "folder":
-        folder = own_folder(_folder_of(entry))
-        return folder.images(entry.name, split or folder.default_split, n, seed)
+    if entry is not None and not entry.tasks:
+        return _registered_images(entry, split, n, seed)
     if entry is not None or _is_known(name):
         return task(name).load(split or "trainval", n=n, seed=seed)
-    if Path(name).expanduser().is_dir():
-        return _folder_images(name, split, n, seed)
-    hint = " ".join(filter(None, [_builder_hint(name), "The path of a folder of images will do as well."]))
+    if Path(name).exists() or is_pattern(name):
+        return _images_at(name, split, n, seed)
+    hint = " ".join(filter(None, [_builder_hint(name), "The path of a folder or file of images will do as well."]))
     raise UnknownNameError("task, registered name or folder", name, _names(), hint=hint)
 
 
 def register(
     name: str, path: Path | str, *, kind: Kind | None = None, objective: Objective = "classification"
 ) -> Registration:
-    """Remember ``name`` for the folder at ``path``, after looking at what it holds; see :class:`Registration`.
+    """Remember ``name`` for what is at ``path``, after looking at what it holds; see :class:`Registration`.
 
-    The same name for the same folder refreshes what is known of it.
+    The same name for the same place refreshes what is known of it.
 
     Parameters
     ----------
     name
         ``vtab`` for a folder of VTAB-1k tasks; the name of a VTAB-1k or FGVC task; or a name of the user's own.
     path
-        The folder: VTAB-1k, one of its tasks, an FGVC task, or images in any arrangement.
+        The folder: VTAB-1k, one of its tasks, an FGVC task, or images in any arrangement; or any other place of images
+        that :func:`images` takes.
     kind
         What it is; recognised by what it holds when None.
     objective
@@ -122,15 +128,17 @@ def register(
     SettingsError
         For a name that is not allowed or built in, an unknown kind or objective.
     DataError
-        For a folder that is missing, empty, or not of that kind; for a name that stands for another folder already.
+        For what is missing, empty, or not of that kind; for a name that stands for another place already.
     """
     _check_name(name)
     if objective not in get_args(Objective):
         raise SettingsError(f"An objective is one of {', '.join(get_args(Objective))}; got {objective!r}.")
-    root = Path(path).expanduser().resolve()
-    if not root.is_dir():
-        raise DataError(f"There is no folder {path} to register as {name}.", "Give the path of a folder that exists.")
-    found = look(name, root, kind=kind, objective=objective)
+    if is_address(str(path)):
+        found = look_at_dataset(name, address_of(str(path)), objective=objective)
+        root: Path | str = path
+    else:
+        root = _existing(name, path)
+        found = look(name, root, kind=kind, objective=objective)
     if found.name in COLLECTIONS and found.kind != "vtab":
         raise DataError(f"{root} does not hold VTAB-1k tasks, which the name vtab is for.", vtab.WHERE)
     add(found)
@@ -145,18 +153,36 @@ def _registration_of(name: str) -> Registration | None:
     return own or next((entry for entry in entries if wanted[1] in entry.tasks), None)
 
 
-def _folder_of(entry: Registration) -> Path:
-    folder = Path(entry.path)
-    if not folder.is_dir():
+def _existing(name: str, path: Path | str) -> Path:
+    root = Path(path).expanduser().resolve()
+    if not is_there(root):
         raise DataError(
-            f"{entry.name} was registered for {folder}, which is not there any more.",
+            f"There is no folder {path} to register as {name}, and no file.", "Give the path of one that exists."
+        )
+    return root
+
+
+def _still_there(entry: Registration) -> Registration:
+    if not available(entry):
+        raise DataError(
+            f"{entry.name} was registered for {entry.path}, which is not there any more.",
             f"Bring it back, or run `vptft-analyze tasks forget {entry.name}` and add it again.",
         )
-    return folder
+    return entry
+
+
+def _registered_images(entry: Registration, split: Split | None, n: int | None, seed: int) -> ImageSet:
+    path = _still_there(entry).path
+    if entry.kind == "dataset":
+        return open_dataset(address_of(path), entry.name, split=split, n=n, seed=seed)
+    if entry.kind != "folder":
+        return _split_free(entry.kind, path, entry.name, split, n, seed)
+    folder = own_folder(path)
+    return folder.images(entry.name, split or folder.default_split, n, seed)
 
 
 def _task_of(entry: Registration, name: str) -> Task:
-    folder = _folder_of(entry)
+    folder = Path(_still_there(entry).path)
     match entry.kind:
         case "vtab" | "vtab-task":
             return vtab.vtab_task(folder, name)
@@ -166,6 +192,10 @@ def _task_of(entry: Registration, name: str) -> Task:
             row = vtab.known(name)
             group = row.group if row else "fine-grained" if fgvc.known(name) else "own"
             return own_task(folder, name, objective=entry.objective or "classification", group=group)
+    raise DataError(
+        f"{name} cannot be trained on: {entry.path} is {entry.layout}, without splits. It serves distances.",
+        "Unpack its images into one sub-folder a class, with or without train/ and test/ above, and add that folder.",
+    )
 
 
 def _unregistered(row: vtab.VtabTask | fgvc.FgvcTask) -> DataError:
@@ -183,10 +213,18 @@ def _builder_hint(name: str) -> str:
     return f"{name} stands for {' and '.join(rows)}." if len(rows) > 1 else ""
 
 
-def _folder_images(path: str, split: Split | None, n: int | None, seed: int) -> ImageSet:
-    if split is None:
-        return read_folder(path, n=n, seed=seed)
-    return own_folder(path).images(path, split, n, seed)
+def _images_at(path: str, split: Split | None, n: int | None, seed: int) -> ImageSet:
+    """Read a folder, archive or array that is not registered."""
+    kind = files_kind(Path(path).expanduser())
+    if kind is not None:
+        return _split_free(kind, path, path, split, n, seed)
+    return read_folder(path, n=n, seed=seed) if split is None else own_folder(path).images(path, split, n, seed)
+
+
+def _split_free(kind: Kind, path: str, name: str, split: Split | None, n: int | None, seed: int) -> ImageSet:
+    if split is not None:
+        raise DataError(f"{name} has no splits: archives and arrays are one set each.", "Leave the split out.")
+    return read_files(kind, path, name, n=n, seed=seed)
 
 
 def _reference(split: Split | None, n: int | None, seed: int) -> ImageSet:

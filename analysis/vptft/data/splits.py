@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vptft.data.images import ImageSet
 from vptft.errors import DataError, SettingsError
 
 TEST_SHARE = 0.2
@@ -49,6 +50,14 @@ def check_draw(n: int | None, count: int, name: str) -> None:
         raise DataError(
             f"{name}: {n} images were asked for; it holds {count}.", f"Ask for {count} or fewer, or for all."
         )
+
+
+def drawn(images: ImageSet, n: int | None, seed: int) -> ImageSet:
+    """Return ``n`` images of a set, balanced over classes, in the set's order; all of them where ``n`` is None."""
+    check_draw(n, len(images), images.name)
+    if n is None:
+        return images
+    return images.subset(np.sort(draw_order(images.labels, len(images), seed)[:n]))
 
 
 def set_aside(groups: Sequence[str], labels: np.ndarray | None, share: float, *, seed: int = 0) -> np.ndarray:

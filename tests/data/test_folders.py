@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vptft.data import folders
 from vptft.data.folders import class_labels, open_rgb, read_folder
 from vptft.data.images import UnreadableImageError
 from vptft.errors import DataError, SettingsError
@@ -132,6 +133,19 @@ def test_pipes_are_not_opened(tmp_path: Path, paint: Paint) -> None:
     paint(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe.png")
     assert read_folder(tmp_path).skipped[0].reason == "not a regular file"
+
+
+def test_a_part_is_known_by_its_own_files_alone(tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(5):
+        paint(tmp_path / f"{i}.png", grey=i)
+    read: list[str] = []
+    whole = folders.sha256_of
+    monkeypatch.setattr(folders, "sha256_of", lambda path: read.append(path.name) or whole(path))
+    part = read_folder(tmp_path).subset([3, 1])
+    fingerprint = part.fingerprint()
+    assert read == ["3.png", "1.png"]
+    assert part.subset([1]).fingerprint() == read_folder(tmp_path).subset([1]).fingerprint() != fingerprint
+    assert fingerprint != read_folder(tmp_path).subset([1, 3]).fingerprint()
 
 
 def test_the_fingerprint_follows_names_and_content(tmp_path: Path, paint: Paint) -> None:

@@ -102,6 +102,7 @@ def file_images(
         read=lambda i: open_rgb(root / paths[i]),
         groups=tuple(paths if groups is None else groups),
         fingerprint=lambda: _content_hash(root, paths),
+        fingerprint_of=lambda chosen: _content_hash(root, [paths[i] for i in chosen]),
         labels=labels,
         classes=classes,
         skipped=tuple(skipped),

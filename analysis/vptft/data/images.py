@@ -51,6 +51,9 @@ class ImageSet:
         ``masks(i)`` gives the ``(h, w)`` boolean mask of what the label is about, where that is known.
     skipped
         Files that were found and could not be used.
+    fingerprint_of
+        ``fingerprint_of(indices)`` hashes the content of these images alone, where that costs less than the whole: a
+        shard of a large set then reads its own files only.
     """
 
     name: str
@@ -62,6 +65,7 @@ class ImageSet:
     classes: tuple[str, ...] = ()
     masks: Callable[[int], np.ndarray] | None = None
     skipped: tuple[Skipped, ...] = field(default=())
+    fingerprint_of: Callable[[Sequence[int]], str] | None = None
 
     def __post_init__(self) -> None:
         if len(self.groups) != len(self.ids) or (self.labels is not None and len(self.labels) != len(self.ids)):
@@ -76,7 +80,7 @@ class ImageSet:
     def subset(self, indices: Sequence[int] | np.ndarray, *, name: str | None = None) -> "ImageSet":
         """Return the images at ``indices``, in that order."""
         chosen = [int(i) for i in indices]
-        read, masks, fingerprint = self.read, self.masks, self.fingerprint
+        read, masks, fingerprint, of = self.read, self.masks, self.fingerprint, self.fingerprint_of
         return replace(
             self,
             name=name or self.name,
@@ -85,7 +89,8 @@ class ImageSet:
             labels=None if self.labels is None else self.labels[chosen],
             read=lambda i: read(chosen[i]),
             masks=None if masks is None else lambda i: masks(chosen[i]),
-            fingerprint=lambda: f"{fingerprint()}[{','.join(map(str, chosen))}]",
+            fingerprint=lambda: of(chosen) if of else f"{fingerprint()}[{','.join(map(str, chosen))}]",
+            fingerprint_of=None if of is None else lambda inner: of([chosen[i] for i in inner]),
         )
 
     def pixels(self, size: int) -> torch.Tensor:

@@ -65,9 +65,18 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def verify(session: nox.Session) -> None:
-    """Slow proofs, outside CI: kills and resumes."""
+    """Slow proofs, outside CI: kills and resumes, fuzzed files, constructed cases, coverage."""
     session.install("-e", ".[demo]", *TEST)
     session.run("pytest", "-m", "verify", *session.posargs, env=alone(session))
+
+
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """Bias and coverage of the debiased distance, about an hour: rewrites reports/distances/simulation.csv; resumes."""
+    session.install("-e", ".[demo]")
+    target = session.posargs[0] if session.posargs else "reports/distances/simulation.csv"
+    session.run("python", "tests/simulations/distances.py", target, *session.posargs[1:], env=alone(session))
+    session.run("python", "tests/simulations/summary.py", target)
 
 
 @nox.session

@@ -1,0 +1,1 @@
+"""Simulations of what the documentation claims."""

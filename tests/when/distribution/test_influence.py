@@ -83,6 +83,12 @@ def test_of_moments_nothing_is_known():
     assert influences(Pair(side, side, with_vectors=True)) == (None, None)
 
 
+def test_a_pair_of_features_without_vectors_is_no_pair_of_moments():
+    side = Side.of_features(np.random.default_rng(0).normal(size=(6, 2)))
+    with pytest.raises(TypeError, match="made with_vectors=True"):
+        influences(Pair(side, side))
+
+
 @pytest.mark.parametrize("sizes", [(120, 120), (100, 300)])
 def test_what_is_counted_twice_is_the_variance_at_no_distance(sizes):
     repetitions = 4000

@@ -24,6 +24,8 @@ def influences(pair: Pair) -> tuple[np.ndarray | None, np.ndarray | None]:
     apart. Large negative: it holds them together.
     """
     if pair.vectors is None:
+        if any(side.rows is not None for side in pair.sides):
+            raise TypeError("Influences need a Pair made with_vectors=True.")
         return None, None
     (first, second), (left, right) = pair.sides, pair.vectors
     difference, values = first.mean - second.mean, pair.whole.singular_values

@@ -105,5 +105,6 @@ def test_the_quickstart_knows_no_other_backbone(call, tmp_path):
 def test_the_program_has_the_commands_of_the_manual():
     named = {command.callback.__name__ for command in app.registered_commands}
     assert named == {
-        "quickstart", "fid", "quadrants", "overfitting", "landscape", "attention", "train", "runs", "backbones",
+        "quickstart", "quadrants", "overfitting", "landscape", "attention", "train", "runs", "backbones", "extractors",
     }  # fmt: skip
+    assert {group.name for group in app.registered_groups} == {"fid", "tasks"}

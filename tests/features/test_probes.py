@@ -1,20 +1,15 @@
 import numpy as np
 import pytest
 
+from features.builders import make_features
 from vptft.errors import DataError
-from vptft.features.extraction import Features
 from vptft.features.probes import knn_accuracy, linear_accuracy
 
 PROBES = pytest.mark.parametrize("probe", [knn_accuracy, linear_accuracy])
 
 
 def features(values, labels, name="toy"):
-    names = tuple(map(str, range(len(values))))
-    labels = None if labels is None else np.asarray(labels)
-    return Features(
-        name=name, extractor="e", distance_name="FD (e)", identity="e", values=np.asarray(values, dtype=np.float32),
-        ids=names, groups=names, labels=labels, skipped=(),
-    )  # fmt: skip
+    return make_features(values, name=name, labels=None if labels is None else np.asarray(labels))
 
 
 def blobs(n, seed, spread=0.05):

@@ -72,7 +72,7 @@ def verify(session: nox.Session) -> None:
 
 @nox.session
 def simulate(session: nox.Session) -> None:
-    """Bias and coverage of the debiased distance, about an hour: rewrites reports/distances/simulation.csv; resumes."""
+    """Bias and coverage of the debiased distance, an hour or more: writes reports/distances/simulation.csv; resumes."""
     session.install("-e", ".[demo]")
     target = session.posargs[0] if session.posargs else "reports/distances/simulation.csv"
     session.run("python", "tests/simulations/distances.py", target, *session.posargs[1:], env=alone(session))

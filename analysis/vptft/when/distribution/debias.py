@@ -18,7 +18,8 @@ from scipy.linalg.blas import dsyrk
 from vptft.when.distribution.frechet import Frechet, Side, assemble, couple, frechet, route_of
 
 FOLDS = 10
-"""Groups of the jackknife. Twenty cost twice the time and take no more bias off, by simulation (reports/distances)."""
+"""Groups of the jackknife. Twenty cost twice the time and take hardly more bias off: of 53% of the variance at N = 64,
+d = 128 they leave 15.0% where ten leave 15.7%, and both leave nothing to speak of from N = d on."""
 POINTS = 10
 """Sizes of the curve to infinity, from half a set to all of it: from smaller sizes a straight line misleads."""
 RESAMPLED = 5000

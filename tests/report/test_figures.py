@@ -194,7 +194,8 @@ def test_what_is_not_known_of_a_distance_is_not_drawn():
 
 
 def test_bars_are_coloured_by_the_winner_and_hatched_where_the_objective_is_far():
-    results = [make_distance(task, 100.0) for task in (*TASKS, "dtd")]
+    names = [TASKS[0], *(f"{task} (train)" for task in TASKS[1:]), "dtd"]
+    results = [make_distance(name, 100.0) for name in names]
     axes = draw_distances(results, quadrants=make_quadrants()).axes[0]
     frame = make_quadrants().frame()
     assert frame["winner"].tolist() == ["uncertain", "vpt", "ft", "uncertain"]

@@ -62,7 +62,8 @@ def draw_distances(
     axes = figure.add_subplot(grid[0])
     trained = {} if quadrants is None else _by_task(quadrants)
     for y, row in enumerate(frame.to_dict("records")):
-        winner, is_far = trained.get(names[y], ("", False))
+        task = names[y].rpartition(" (")[0]  # a set is named after its task, then its split
+        winner, is_far = trained.get(names[y]) or trained.get(task, ("", False))
         _bar(axes, y, row, WINNERS[winner][1] if winner else PLAIN, is_far=is_far)
         said = f"{fixed(row['debiased'], places)}  ({counts[y]})"
         axes.text(1.01, y, said, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center")

@@ -3,7 +3,8 @@ import timm
 import torch
 
 from vptft.errors import NotApplicable, UnknownNameError
-from vptft.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, load_backbone, state_hash
+from vptft.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, load_backbone
+from vptft.models.fingerprint import state_hash
 from vptft.tuning.methods import METHODS, build_model, find_method
 
 CLASSES, LENGTH, LAYERS, DIM = 5, 4, 3, 32

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from vptft.errors import CheckpointError
-from vptft.models.backbones import Backbone, load_backbone, state_hash
+from vptft.models.backbones import Backbone, load_backbone
+from vptft.models.fingerprint import state_hash
 from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import TunedModel
 from vptft.storage import atomic_path, read_arrays, read_json, write_json, write_text

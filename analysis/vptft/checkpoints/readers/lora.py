@@ -1,0 +1,123 @@
+"""peft's LoRA adapters of vision transformers, merged into the base they were trained on: W + s B A."""
+
+import math
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+
+from vptft.checkpoints.found import Asked, Found, Lazy
+from vptft.checkpoints.readers.huggingface import module_of
+from vptft.checkpoints.readers.settling import refuse_rest, take_head
+from vptft.checkpoints.readers.source import Source, finite, positive
+from vptft.errors import CheckpointError
+
+PRODUCER = "peft LoRA"
+CONFIG = "adapter_config.json"
+_PREFIX = "base_model.model."
+_PART = re.compile(r"^(?P<module>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight$")
+NOT_UNDERSTOOD = ("use_dora", "use_qalora", "use_bdlora", "fan_in_fan_out", "lora_bias")
+"""Settings that change what an adapter computes; a file that has one is refused."""
+
+
+def recognises(source: Source) -> bool:
+    """Whether there are low-rank factors under peft's names."""
+    return any(".lora_A." in name for name in source.state)
+
+
+def read(source: Source, asked: Asked, base: Found | None) -> Found:
+    """Read the factors, and merge them where the base is given.
+
+    Raises
+    ------
+    CheckpointError
+        A setting that is not understood, factors that do not go together, or a module the base does not have.
+    """
+    config = source.config(CONFIG)
+    if not config:
+        raise CheckpointError(f"There is no {CONFIG} beside {source.path}: rank and scale are only there.")
+    if config.get("peft_type") != "LORA":
+        raise CheckpointError(f"{CONFIG}: peft_type is {config.get('peft_type')!r}; only LORA is read.")
+    for name in NOT_UNDERSTOOD:
+        if config.get(name):
+            raise CheckpointError(f"{CONFIG}: {name} is {config[name]!r}, which is not understood.")
+    rest = {name.removeprefix(_PREFIX): value for name, value in source.state.items()}
+    rest = {name.replace(".modules_to_save.default.", "."): value for name, value in rest.items()}
+    head = take_head(rest, "classifier", path=source.path)
+    factors: dict[str, dict[str, torch.Tensor]] = {}
+    for name in list(rest):
+        if found := _PART.match(name):
+            factors.setdefault(found["module"], {})[found["part"]] = rest.pop(name)
+    refuse_rest(rest, path=source.path, producer=PRODUCER)
+    added = sum(value.numel() for pair in factors.values() for value in pair.values())
+    sources = {"method": f"{CONFIG}: peft_type", "rank and scale": CONFIG}
+    common: dict[str, Any] = {
+        "path": source.path, "producer": PRODUCER, "tried": True, "head": head, "methods": ("lora",),
+        "parameters_added": added,
+    }  # fmt: skip
+    if base is None or base.shape is None:
+        named = config.get("base_model_name_or_path")
+        return Found(
+            **common, shape=None, backbone={}, sources=sources,
+            not_applicable="It holds what LoRA added to a model, not the model: pass it with --backbone"
+            + (f" (trained on {named!r})." if isinstance(named, str) and named else "."),
+        )  # fmt: skip
+    deltas = {module: _scaled(module, pair, config, source) for module, pair in factors.items()}
+    return Found(
+        **common,
+        shape=base.shape,
+        backbone=_merged(base, deltas, source),
+        normalisation=base.normalisation,
+        sources={**base.sources, **sources},
+        notes=(*base.notes, f"LoRA is merged into the weights of {len(deltas)} modules."),
+    )
+
+
+def _scaled(module: str, pair: Mapping[str, torch.Tensor], config: Mapping[str, Any], source: Source) -> torch.Tensor:
+    """The update of one module, ``s B A`` in float32."""
+    a, b = pair.get("A"), pair.get("B")
+    if a is None or b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+        raise CheckpointError(f"{source.path}: the factors of {module} do not go together.")
+    rank = positive(_of_module(config, "rank_pattern", module, config.get("r")), "r", CONFIG)
+    alpha = finite(_of_module(config, "alpha_pattern", module, config.get("lora_alpha")), "lora_alpha", CONFIG)
+    if rank != a.shape[0]:
+        raise CheckpointError(f"{source.path}: {module} has rank {a.shape[0]}, {CONFIG} says {rank}.")
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return scale * (b.float() @ a.float())
+
+
+def _of_module(config: Mapping[str, Any], pattern: str, module: str, otherwise: Any) -> Any:
+    """A module's own setting: keys of peft's patterns are ends of module names."""
+    own = config.get(pattern) or {}
+    if not isinstance(own, dict):
+        raise CheckpointError(f"{CONFIG}: {pattern} is {own!r}; expected an object.")
+    return next((value for key, value in own.items() if module == key or module.endswith(f".{key}")), otherwise)
+
+
+def _merged(base: Found, deltas: Mapping[str, torch.Tensor], source: Source) -> Lazy:
+    """The base's tensors with the updates added, each in its rows of a fused matrix."""
+    backbone = base.backbone
+    makers = {name: partial(backbone.__getitem__, name) for name in backbone}
+    merged = Lazy(makers)
+    for module, delta in deltas.items():
+        target = module_of(module)
+        name = f"{target[0]}.weight" if target else ""
+        if target is None or name not in merged:
+            raise CheckpointError(f"{source.path} adapts {module}, which the base {base.path} does not have.")
+        rows = (3 if target[1] is not None else 1) * delta.shape[0]
+        if (rows, delta.shape[1]) != tuple(merged[name].shape):
+            raise CheckpointError(
+                f"{source.path}: the update of {module} is {tuple(delta.shape)}, which does not fit {name} "
+                f"{tuple(merged[name].shape)}."
+            )
+        merged = merged.changed(name, partial(_add_rows, delta=delta, third=target[1]))
+    return merged
+
+
+def _add_rows(weight: torch.Tensor, *, delta: torch.Tensor, third: int | None) -> torch.Tensor:
+    changed = weight.float().clone()
+    start = 0 if third is None else third * delta.shape[0]
+    changed[start : start + delta.shape[0]] += delta
+    return changed

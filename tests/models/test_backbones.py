@@ -68,7 +68,11 @@ def test_hostile_and_damaged_files_are_refused_and_nothing_runs(content, state, 
             "noise": np.random.default_rng(0).bytes(5000),
         }[content]
     )
-    said = {"pickle": "pickled object of io.open: to load it would run", "truncated": "is damaged", "noise": "no weights"}
+    said = {
+        "pickle": "pickled object of io.open: to load it would run",
+        "truncated": "is damaged",
+        "noise": "no weights",
+    }
     with pytest.raises(WeightsError, match=said[content]):
         load_backbone(f"{NAME}@{path}", 64)
     assert not (tmp_path / "ran").exists()

@@ -30,14 +30,15 @@ def build_model(found: Found) -> TunedModel:
     check_names(found.backbone, found.shape, source=found.path)
     vit = found.shape.build()
     vit.load_state_dict(_checked(found.backbone, found))
-    if found.adapters:
-        kind = "convpass" if found.adapter_kind == "convpass" else "pfeiffer"
-        attach(vit, _checked(found.adapters, found), kind=kind, scale=found.adapter_scale)
+    if found.adapter_kind is not None:
+        attach(vit, _checked(found.adapters, found), kind=found.adapter_kind, scale=found.adapter_scale)
     head = make_head(_checked(found.head, found))
     first = next(p for name, p in head.named_parameters() if name in ("weight", "hidden.0.weight"))
     both = found.shape.pooling == "token and avg"
     if first.shape[1] != found.shape.width * (2 if both else 1):
-        raise WeightsError(f"{found.path}: the head takes {first.shape[1]} features, the backbone gives {vit.embed_dim}.")
+        raise WeightsError(
+            f"{found.path}: the head takes {first.shape[1]} features, the backbone gives {vit.embed_dim}."
+        )
     spec = None if found.prompts is None else found.prompts.spec
     model = TunedModel(vit, n_classes=1, prompts=spec, head=head, patches_too=both)
     if found.prompts is not None and model.prompts is not None:

@@ -13,11 +13,11 @@ import torch
 from vptft.models.prompts import PromptSpec
 from vptft.models.shape import VitShape
 
+AdapterKind = Literal["pfeiffer", "convpass"]
 Pooling = Literal["token", "avg", "token and avg"]
 
 BY_DESCRIPTION = "read by description, not tried on a file of theirs"
 """What is said of a format whose reader was tested on files we built after its description only."""
-
 
 
 class Normalisation(NamedTuple):
@@ -139,6 +139,8 @@ class Found:
         Methods, in our words, that the keys allow; one where it is known.
     normalisation
         What the producer's program normalises with; None where it may be any.
+    pretraining
+        Objective the backbone was pretrained for, in the words of :data:`vptft.models.backbones.Pretraining`.
     sources
         For each thing known besides the weights, where it was taken from.
     notes
@@ -158,9 +160,10 @@ class Found:
     methods: tuple[str, ...]
     prompts: FoundPrompts | None = None
     adapters: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    adapter_kind: str | None = None
+    adapter_kind: AdapterKind | None = None
     adapter_scale: float = 1.0
     normalisation: Normalisation | None = None
+    pretraining: str = "unknown"
     sources: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     parameters_added: int = 0

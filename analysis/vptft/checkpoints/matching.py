@@ -107,7 +107,7 @@ def match(found: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -
                 change=(squares[layer][0] / squares[layer][1]) ** 0.5 if squares[layer][1] > 0 else float("nan"),
                 changed=tuple(sorted(changed.get(layer, ()))),
             )
-            for layer in sorted(counts, key=_place)
+            for layer in sorted(counts, key=place_of)
         ),
         resized=resized,
     )
@@ -127,7 +127,11 @@ def concluded(found: Found, compared: Match) -> tuple[tuple[str, ...], dict[str,
         return found.methods, {}, (note, *resized)
     remaining = _possible(found.methods, compared)
     moved = len(compared.changed)
-    why = "every backbone tensor equals the pretrained one bit for bit" if not moved else f"{moved} backbone tensors moved"
+    why = (
+        "every backbone tensor equals the pretrained one bit for bit"
+        if not moved
+        else f"{moved} backbone tensors moved"
+    )
     if not remaining:
         said = found.sources.get("method", "The tensors")
         return found.methods, {}, (f"{said} say {' or '.join(found.methods)}, but {why}.", *resized)
@@ -159,7 +163,8 @@ def _difference(one: torch.Tensor | None, other: torch.Tensor | None) -> tuple[f
     return float((one.double() - other.double()).square().sum()) or float("nan"), norm
 
 
-def _place(layer: str) -> tuple[int, int]:
+def place_of(layer: str) -> tuple[int, int]:
+    """Sort key of :func:`layer_of`'s names: the order of the network."""
     if layer.startswith("blocks."):
         number = layer.split(".")[1]
         return 1, int(number) if number.isdigit() else 0

@@ -72,7 +72,8 @@ class Naming:
                     three = tuple(f"{theirs_block}{module}.{part}" for module in self.split)
                     pairs.append((three, f"{timm_block}attn.qkv.{part}"))
             pairs += [
-                ((f"{theirs_block}{theirs}",), f"{timm_block}{timm}") for theirs, timm in (self.parameters or {}).items()
+                ((f"{theirs_block}{theirs}",), f"{timm_block}{timm}")
+                for theirs, timm in (self.parameters or {}).items()
             ]
         return pairs
 

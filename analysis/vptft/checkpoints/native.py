@@ -3,24 +3,31 @@
 ``run.json`` is written last: a folder that has one is a complete run.
 """
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from vptft.errors import CheckpointError
-from vptft.models.backbones import Backbone, load_backbone
+from vptft.errors import CheckpointError, WeightsError
+from vptft.models.adapters import attach
+from vptft.models.backbones import Backbone, Pretraining, load_backbone
 from vptft.models.fingerprint import state_hash
+from vptft.models.heads import make_head
 from vptft.models.prompts import PromptSpec
+from vptft.models.shape import VitShape
 from vptft.models.tuned import TunedModel
 from vptft.storage import atomic_path, read_arrays, read_json, write_json, write_text
 
 SCHEMA = 1
+BASE_FILE = "backbone.safetensors"
+"""The base of an imported run, inside its folder."""
 SEARCH_FOLDER = "search"
 """Where a study keeps the trainings that choose a learning rate; they are no runs of the study."""
 HISTORY_COLUMNS = ("epoch", "split", "loss", "accuracy", "lr", "seconds")
@@ -62,19 +69,24 @@ class RunInfo:
 
     ``settings`` holds the training settings as resolved, with units in their names; ``model_sha256`` is the hash of
     the tuned tensors and ``prompts`` the prompts they belong to.
+
+    A run converted from another program's checkpoint has ``imported``: its source, what could not be known, and its
+    recipe. What that program did not tell is None. Its network is described by ``shape`` (and ``adapters``), and its
+    base lies in the run folder itself; where the base is not known, ``backbone_sha256`` is None and the tuned tensors
+    are the whole network.
     """
 
     backbone: str
-    backbone_sha256: str
+    backbone_sha256: str | None
     pretraining: str
     method: str
     task: str
-    objective: str
+    objective: str | None
     appearance: str | None
     few_groups: bool
     classes: list[str]
-    n_train: int
-    seed: int
+    n_train: int | None
+    seed: int | None
     image_size: int
     mean: list[float]
     std: list[float]
@@ -83,9 +95,12 @@ class RunInfo:
     parameters_total: int
     settings: dict[str, Any]
     model_sha256: str
-    test_accuracy: float
+    test_accuracy: float | None
     provenance: dict[str, Any]
     schema: int = SCHEMA
+    shape: dict[str, Any] | None = None
+    adapters: dict[str, Any] | None = None
+    imported: dict[str, Any] | None = None
 
     @classmethod
     def from_json(cls, values: Any, path: Path) -> Self:
@@ -94,7 +109,8 @@ class RunInfo:
             found = values.get("schema") if isinstance(values, dict) else type(values).__name__
             raise CheckpointError(f"{path} has schema {found!r}; this version reads schema {SCHEMA}.")
         names = {field.name for field in fields(cls)}
-        missing, unknown = sorted(names - values.keys()), sorted(values.keys() - names)
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        missing, unknown = sorted(needed - values.keys()), sorted(values.keys() - names)
         if missing or unknown:
             raise CheckpointError(f"{path} does not hold a run: missing {missing}, unknown {unknown}.")
         return cls(**values)
@@ -121,6 +137,8 @@ class Run:
             raise CheckpointError(f"{path} could not be read: {error}") from error
         if tuple(frame.columns) != HISTORY_COLUMNS:
             raise CheckpointError(f"{path} has columns {list(frame.columns)}; expected {list(HISTORY_COLUMNS)}.")
+        if self.info.imported is not None:  # other programs do not log everything
+            return frame
         epochs = self.info.settings.get("epochs")
         if frame.isna().any(axis=None) or frame.empty or frame["epoch"].max() != epochs:
             raise CheckpointError(f"{path} is incomplete: it does not hold every value of all {epochs} epochs.")
@@ -129,6 +147,11 @@ class Run:
     def predictions(self) -> Predictions:
         """Test ids, labels and logits."""
         path = self.folder / "predictions.npz"
+        if self.info.imported is not None and not path.is_file():
+            raise CheckpointError(
+                f"{self.folder} was converted without predictions.",
+                f"Make them: vptft-analyze checkpoints evaluate {self.folder} --task TASK --save",
+            )
         found = read_arrays(path)
         expected = {field.name for field in fields(Predictions)}
         if found.keys() != expected:
@@ -137,10 +160,12 @@ class Run:
 
     def backbone(self) -> Backbone:
         """Load the pretrained backbone the run started from; refused when its weights are not the run's."""
+        if self.info.shape is not None:
+            return self._imported_backbone(VitShape.from_json(self.info.shape))
         backbone = load_backbone(self.info.backbone, self.info.image_size)
         if backbone.sha256 != self.info.backbone_sha256:
             raise CheckpointError(
-                f"{self.folder}: trained from {self.info.backbone} with weights {self.info.backbone_sha256[:12]}, "
+                f"{self.folder}: trained from {self.info.backbone} with weights {str(self.info.backbone_sha256)[:12]}, "
                 f"but {self.info.backbone} here has {backbone.sha256[:12]}.",
                 "Use the weights the run was made with.",
             )
@@ -148,21 +173,76 @@ class Run:
 
     def model(self) -> TunedModel:
         """Build the tuned model in evaluation mode, with the tuned tensors checked against ``run.json``."""
-        backbone = self.backbone()
+        state = self._tuned_state()
         spec = None if self.info.prompts is None else PromptSpec.from_json(self.info.prompts)
-        model = TunedModel(backbone.module, n_classes=len(self.info.classes), prompts=spec)
-        load_tuned(model, self._tuned_state(), source=self.folder)
+        if self.info.shape is not None:
+            model = self._imported_model(VitShape.from_json(self.info.shape), state, spec)
+        else:
+            model = TunedModel(self.backbone().module, n_classes=len(self.info.classes), prompts=spec)
+        load_tuned(model, state, source=self.folder)
         return model.eval()
+
+    def _imported_backbone(self, shape: VitShape) -> Backbone:
+        """The base that lies in the run folder."""
+        path = self.folder / BASE_FILE
+        if self.info.backbone_sha256 is None:
+            raise WeightsError(
+                f"The pretrained weights {self.folder} started from are not known.",
+                "Convert the checkpoint again with --backbone.",
+            )
+        state = _read_tensors(path)
+        if state_hash(state) != self.info.backbone_sha256:
+            raise CheckpointError(f"{path} is not the base that run.json describes: its hash differs.")
+        module = shape.build()
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(f"{path} does not fit the shape in run.json: {error}") from error
+        return Backbone(
+            name=self.info.backbone,
+            module=module.eval(),
+            sha256=self.info.backbone_sha256,
+            image_size=self.info.image_size,
+            mean=tuple(self.info.mean),
+            std=tuple(self.info.std),
+            pretraining=cast(Pretraining, self.info.pretraining),
+        )
+
+    def _imported_model(self, shape: VitShape, state: dict[str, torch.Tensor], spec: PromptSpec | None) -> TunedModel:
+        """The network of another program, on its base where that is known."""
+        known = self.info.backbone_sha256 is not None
+        vit: Any = self._imported_backbone(shape).module if known else shape.build()
+        if self.info.adapters is not None:
+            own = {n.removeprefix("backbone."): value for n, value in state.items() if ".adapter." in n}
+            attach(vit, own, kind=self.info.adapters["kind"], scale=self.info.adapters["scale"])
+        both = shape.pooling == "token and avg"
+        model = TunedModel(vit, n_classes=1, prompts=spec, head=head_of(state), patches_too=both)
+        if not known and not {n for n in model.state_dict() if n.startswith("backbone.")} <= state.keys():
+            raise CheckpointError(f"{self.folder} has no base, and its tensors are not the whole network.")
+        return model
 
     def _tuned_state(self) -> dict[str, torch.Tensor]:
         path = self.folder / "model.safetensors"
-        try:
-            state = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{path} could not be read: {error}") from error
+        state = _read_tensors(path)
         if state_hash(state) != self.info.model_sha256:
             raise CheckpointError(f"{path} is not the file run.json describes: its hash differs.")
         return state
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} could not be read: {error}") from error
+
+
+def head_of(state: Mapping[str, torch.Tensor]) -> nn.Module:
+    """Build the head that belongs to a run's tuned tensors, whatever its form."""
+    own = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
+    own = {name.removeprefix("last."): value for name, value in own.items()}
+    if not {"weight", "bias"} <= own.keys() or own["weight"].ndim != 2:
+        raise CheckpointError(f"The tuned tensors hold no head; they are {sorted(state)[:6]}.")
+    return make_head(own)
 
 
 def tuned_state(model: TunedModel) -> dict[str, torch.Tensor]:
@@ -187,19 +267,54 @@ def load_tuned(model: TunedModel, state: dict[str, torch.Tensor], *, source: Pat
 
 
 def save_run(
-    folder: Path, info: RunInfo, *, state: dict[str, torch.Tensor], history: pd.DataFrame, predictions: Predictions
+    folder: Path,
+    info: RunInfo,
+    *,
+    state: dict[str, torch.Tensor],
+    history: pd.DataFrame,
+    predictions: Predictions | None,
+    base: dict[str, torch.Tensor] | None = None,
 ) -> Run:
-    """Write a complete run, ``run.json`` last."""
-    with atomic_path(folder / "model.safetensors") as path:
-        try:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in state.items()}, path)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error  # its own error for a full disk
+    """Write a complete run, ``run.json`` last; ``base`` only for an imported one, whose base has no name."""
+    write_tensors(folder / "model.safetensors", state)
+    if base is not None:
+        write_tensors(folder / BASE_FILE, base)
     write_text(folder / "history.csv", history.to_csv(index=False, lineterminator="\n"))
-    with atomic_path(folder / "predictions.npz") as path:
-        np.savez_compressed(path, **asdict(predictions))
+    if predictions is not None:
+        save_predictions(folder, predictions)
     write_json(folder / "run.json", asdict(info))
     return Run(folder=folder, info=info)
+
+
+def save_predictions(folder: Path, predictions: Predictions) -> None:
+    """Write ``predictions.npz``."""
+    with atomic_path(folder / "predictions.npz") as path:
+        np.savez_compressed(path, **asdict(predictions))
+
+
+def keep_predictions(run: Run, predictions: Predictions) -> Run:
+    """Put test predictions into a converted run, which came without; its test accuracy becomes theirs.
+
+    Raises
+    ------
+    CheckpointError
+        The run has its own from training.
+    """
+    if run.info.imported is None:
+        raise CheckpointError(f"{run.folder} was trained here and has its own predictions.")
+    save_predictions(run.folder, predictions)
+    info = replace(run.info, test_accuracy=predictions.accuracy)
+    write_json(run.folder / "run.json", asdict(info))
+    return Run(folder=run.folder, info=info)
+
+
+def write_tensors(target: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Write tensors as safetensors, atomically."""
+    with atomic_path(target) as path:
+        try:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, path)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error  # its own error for a full disk
 
 
 def is_complete(folder: Path) -> bool:

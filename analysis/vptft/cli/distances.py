@@ -5,12 +5,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
-from vptft.cli.options import Device, Json, Out, Seed, guarded, progress, say, write_json, write_table
+from vptft.cli.options import Device, Json, Out, Seed, WithDefault, guarded, progress, say, write_json, write_table
 
 if TYPE_CHECKING:
     from vptft.data.images import ImageSet
@@ -31,16 +30,6 @@ Weights = Annotated[Path | None, typer.Option(help="File of the Inception weight
 LegacyResize = Annotated[
     bool, typer.Option("--legacy-resize", help="Resize for Inception as pytorch-fid does, without antialiasing.")
 ]
-
-
-class WithDefault(TyperGroup):
-    """``fid A B`` is ``fid compare A B``: what is no command of the group goes to the first one."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command in front where none is named."""
-        if args and args[0] not in self.commands:
-            args = [next(iter(self.commands)), *args]
-        return super().parse_args(ctx, args)
 
 
 app = typer.Typer(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from vptft.errors import VptftError
 
@@ -62,6 +63,32 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(INTERRUPTED) from None
 
     return run
+
+
+class _Unnamed(typer.Context):
+    """Of a default command: usage and errors do not show the name that need not be typed."""
+
+    @property
+    def command_path(self) -> str:
+        """What is typed to get here."""
+        return super().command_path.rstrip()
+
+
+class WithDefault(TyperGroup):
+    """``fid A B`` is ``fid compare A B``: what is no command of the group goes to the first one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command in front where none is named."""
+        if args and args[0] not in self.commands:
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; the default one goes without its name."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and command is next(iter(self.commands.values())):
+            name, command.context_class = "", _Unnamed
+        return name, command, rest
 
 
 def write_table(frame: "pd.DataFrame", *, as_json: bool, title: str = "") -> None:

@@ -1,11 +1,23 @@
-"""``train``, ``runs``, ``backbones`` and ``extractors``."""
+"""``train``, ``runs list``, ``backbones`` and ``extractors``."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vptft.cli.options import BackboneName, Device, Json, Runs, Seed, progress, say, write_json, write_table
+from vptft.cli.options import (
+    BackboneName,
+    Device,
+    Json,
+    Seed,
+    WithDefault,
+    guarded,
+    progress,
+    records,
+    say,
+    write_json,
+    write_table,
+)
 
 
 def train(
@@ -76,20 +88,53 @@ def train(
         typer.echo(str(run.folder))
 
 
-def runs(folders: Runs, json: Json = False) -> None:
-    """List the complete runs at or below folders.
+app = typer.Typer(
+    cls=WithDefault, no_args_is_help=True, rich_markup_mode="markdown",
+    help="Trees of runs, ours and of other programs. `runs FOLDER` lists them.",
+)  # fmt: skip
+
+SHOWN = ("task", "method", "stage", "seed", "lr", "wd", "accuracy", "accuracy_split", "epochs", "producer", "problems")
+"""Columns of the drawn list, with the folder; JSON has them all."""
+
+
+@app.command("list")
+@guarded
+def list_runs(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders that hold runs: ours, of KMnP/vpt or VPT-or-FT (*_val, *_finalfinal), of PETL-ViT; or their "
+            "logs.",
+            metavar="FOLDER",
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """List all runs at or below folders, with means over seeds, what each search chose, and the VTAB mean.
+
+    The VTAB mean is the mean of the three group means. Runs that cannot be read are listed with their problem.
 
     Example: `vptft-analyze runs checkpoints`
     """
-    import pandas as pd
+    from vptft.checkpoints import trees
 
-    from vptft.checkpoints.native import find_runs
-
-    shown = ("task", "method", "seed", "n_train", "test_accuracy", "parameters_tuned", "backbone")
-    rows = [
-        {**{name: getattr(run.info, name) for name in shown}, "folder": str(run.folder)} for run in find_runs(folders)
-    ]
-    write_table(pd.DataFrame(rows), as_json=json)
+    found = trees.list_runs(folders)
+    tables = {
+        "Runs": trees.table(found),
+        "Mean over seeds, on test": trees.summaries(found),
+        "Chosen by search": trees.selections(found),
+        "VTAB mean": trees.vtab_means(found),
+    }
+    if json:
+        names = ("runs", "means", "searches", "vtab_means")
+        write_json({name: records(frame) for name, frame in zip(names, tables.values(), strict=True)})
+        return
+    for title, frame in tables.items():
+        # A column in which no row has anything tells nothing; JSON has it all the same.
+        told = [column for column in frame.columns if not frame[column].isin([None, ""]).all()]
+        shown = [column for column in told if title != "Runs" or column in (*SHOWN, "folder")]
+        if not frame.empty:
+            write_table(frame[shown], as_json=False, title=title)
 
 
 def backbones(json: Json = False) -> None:

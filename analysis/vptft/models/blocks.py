@@ -4,7 +4,7 @@ A deep prompt's output is thrown away, so layer l needs only its keys and values
 per batch: no prompt queries, no prompt MLP. The result differs from concatenation by rounding alone (about 2e-6).
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from timm.models.vision_transformer import Attention, Block
@@ -19,7 +19,8 @@ def is_plain(block: nn.Module) -> bool:
 
     Attention with a hook is not: what the hook adds (an adapter) would be lost.
     """
-    return type(block) is Block and type(block.attn) is Attention and not block.attn._forward_hooks
+    attn: Any = getattr(block, "attn", None)
+    return type(block) is Block and type(attn) is Attention and not attn._forward_hooks
 
 
 def require_plain(block: nn.Module) -> Block:

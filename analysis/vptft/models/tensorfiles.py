@@ -223,7 +223,11 @@ def _read_npz(path: Path) -> dict[str, torch.Tensor]:
 def _why_not(path: Path, error: Exception) -> tuple[str, str]:
     """Say what a refused pickle holds, in the words of someone who wants to load it."""
     text = str(error)
-    for mark in ("Unsupported global: GLOBAL ", "Unsupported class ", "Trying to call reduce for unrecognized function "):
+    for mark in (
+        "Unsupported global: GLOBAL ",
+        "Unsupported class ",
+        "Trying to call reduce for unrecognized function ",
+    ):
         if mark in text:
             name = text.split(mark, 1)[1].split()[0].strip("`.,'<>")
             return (

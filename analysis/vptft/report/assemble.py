@@ -185,6 +185,11 @@ def _identity(run: Run) -> str:
 
 def _task_pair(pairs: Sequence[RunPair], result: SetDistance) -> quadrants.TaskPair:
     info = pairs[0].vpt.info
+    if info.objective is None:
+        raise SettingsError(
+            f"The objective of {info.task} is not known, so it has no place among the quadrants.",
+            "Convert its checkpoints with --task and the name of a task that `tasks list` knows.",
+        )
     outcomes = [(pair.vpt.predictions(), pair.ft.predictions()) for pair in pairs]
     for ours, theirs in outcomes:
         if not np.array_equal(ours.ids, theirs.ids):

@@ -51,7 +51,12 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
     backbone = Lazy(makers)
     sources: dict[str, str] = {}
     shape = settle_heads(
-        shape_of(backbone, source=source.path), asked, base, {"shape of query/kernel": next(iter(heads), None)}, sources, notes
+        shape_of(backbone, source=source.path),
+        asked,
+        base,
+        {"shape of query/kernel": next(iter(heads), None)},
+        sources,
+        notes,
     )
     return Found(
         path=source.path,

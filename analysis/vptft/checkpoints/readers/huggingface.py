@@ -162,7 +162,9 @@ def _configured(
 def _normalisation(source: Source, sources: dict[str, str], notes: list[str]) -> Normalisation | None:
     settings = source.config("preprocessor_config.json")
     if not settings:
-        notes.append("There is no preprocessor_config.json beside the weights: how images were normalised is not known.")
+        notes.append(
+            "There is no preprocessor_config.json beside the weights: how images were normalised is not known."
+        )
         return None
     mean, std = settings.get("image_mean"), settings.get("image_std")
     if settings.get("do_normalize") is False:

@@ -54,6 +54,7 @@ SELF_SUPERVISED = Naming(
 
 # What their FEATURE names say about heads (their vit_configs): B, L and H of Dosovitskiy et al. (2021).
 _HEADS = {"b": 12, "l": 16, "h": 16}
+_PRETRAINING = {"sup": "supervised", "mae": "masked", "mocov3": "contrastive"}
 _FEATURE = re.compile(r"^(?:sup|mae|mocov3)_vit([blh])\d*", re.IGNORECASE)
 
 
@@ -137,6 +138,7 @@ def _vit(
         adapters=adapters,
         adapter_kind="pfeiffer" if adapters else None,
         normalisation=NORMALISATIONS["imagenet"],
+        pretraining=_PRETRAINING.get(_feature(job_config).partition("_")[0], "unknown"),
         sources=sources,
         notes=tuple(notes),
         parameters_added=sum(value.numel() for value in adapters.values()) + (prompts.parameters if prompts else 0),
@@ -218,14 +220,20 @@ def _logged(source: Source, notes: list[str]) -> tuple[Mapping[str, Any], str]:
         notes.append(f"The log beside the weights was not used: {error.problem}")
         return {}, LOG
     if len(jobs) > 1:
-        notes.append(f"{LOG} holds {len(jobs)} jobs; the last one, from line {jobs[-1].line}, is taken for this file's.")
+        notes.append(
+            f"{LOG} holds {len(jobs)} jobs; the last one, from line {jobs[-1].line}, is taken for this file's."
+        )
     return (jobs[-1].config, f"{LOG} line {jobs[-1].config_line}") if jobs else ({}, LOG)
 
 
-def _heads_of(config: Mapping[str, Any]) -> int | None:
+def _feature(config: Mapping[str, Any]) -> str:
     data = config.get("DATA")
     feature = data.get("FEATURE") if isinstance(data, Mapping) else None
-    found = _FEATURE.match(feature) if isinstance(feature, str) else None
+    return feature if isinstance(feature, str) else ""
+
+
+def _heads_of(config: Mapping[str, Any]) -> int | None:
+    found = _FEATURE.match(_feature(config))
     return None if found is None else _HEADS[found[1].lower()]
 
 

@@ -107,7 +107,9 @@ def _prompts(
             tokens[0] = first + position
     if 0 in by_block and first is not None:
         notes.append(f"{INPUT} at the input is read by nothing: the first block's prompts take its place.")
-    tokens |= {i: check_prompts(v, f"blocks.{i}.{INPUT}", width=shape.width, path=source.path) for i, v in by_block.items()}
+    tokens |= {
+        i: check_prompts(v, f"blocks.{i}.{INPUT}", width=shape.width, path=source.path) for i, v in by_block.items()
+    }
     layers = tuple(sorted(tokens))
     lengths = {layer: tokens[layer].shape[1] for layer in layers}
     length = asked.prompt_length or min(lengths.values())
@@ -117,7 +119,9 @@ def _prompts(
             "Give the length its configuration used with --prompt-length.",
         )
     if not layers or layers[0] != 0 or any(tokens[layer].shape[0] != 1 for layer in layers):
-        raise CheckpointError(f"{source.path} has prompts before layers {list(layers)}; expected them from the first on.")
+        raise CheckpointError(
+            f"{source.path} has prompts before layers {list(layers)}; expected them from the first on."
+        )
     if asked.prompt_length is None:
         notes.append(
             f"All {length} prompts a layer are taken as in use; a supernet trains more than a subnet uses: "

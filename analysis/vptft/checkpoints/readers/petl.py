@@ -38,7 +38,9 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
     rest = dict(source.state)
     head = take_head(rest, "head", path=source.path)
     convpass = {name: rest.pop(name) for name in list(rest) if _CONVPASS.match(name)}
-    fact = {name: rest.pop(name) for name in list(rest) if _FACT.match(name) or name in ("FacTu.weight", "FacTv.weight")}
+    fact = {
+        name: rest.pop(name) for name in list(rest) if _FACT.match(name) or name in ("FacTu.weight", "FacTv.weight")
+    }
     refuse_rest(
         rest, path=source.path, producer=PRODUCER,
         hint="Convpass and FacT-TT are understood; FacT-TK, AdaptFormer and binary adapters are not.",
@@ -66,7 +68,9 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
         backbone = _merged(base, fact, asked.scale, source)
         notes.append("FacT is merged into the weights.")
     adapters = {
-        f"blocks.{m[1]}.{m[2]}.adapter.{m[3]}.{m[4]}": value for name, value in convpass.items() if (m := _CONVPASS.match(name))
+        f"blocks.{m[1]}.{m[2]}.adapter.{m[3]}.{m[4]}": value
+        for name, value in convpass.items()
+        if (m := _CONVPASS.match(name))
     }
     return Found(
         **common,
@@ -116,7 +120,9 @@ def _updated(
     make: Callable[[torch.Tensor], torch.Tensor] = lambda block: scale * (v.float() @ block.float() @ u.float())  # noqa: E731
     rows, columns = changed.shape if third is None else (width, changed.shape[1])
     if (core.shape[0] * width, core.shape[1] * u.shape[1]) != (rows * rank, columns * rank):
-        raise CheckpointError(f"{name} has shape {tuple(core.shape)}, which does not fit a matrix {tuple(weight.shape)}.")
+        raise CheckpointError(
+            f"{name} has shape {tuple(core.shape)}, which does not fit a matrix {tuple(weight.shape)}."
+        )
     start = 0 if third is None else third * width
     for i in range(core.shape[0] // rank):
         for j in range(core.shape[1] // rank):

@@ -92,9 +92,7 @@ def open_source(path: Path) -> Source:
     if not path.exists():
         raise CheckpointError(f"There is no checkpoint {path}.")
     opened = open_tensors(path)
-    return Source(
-        path=path, container=opened.container, content=opened.content, state=state_dict(opened.content, path)
-    )
+    return Source(path=path, container=opened.container, content=opened.content, state=state_dict(opened.content, path))
 
 
 def positive(value: Any, name: str, path: object) -> int:

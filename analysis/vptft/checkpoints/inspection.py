@@ -1,0 +1,243 @@
+"""What a checkpoint is, said without building it: no timm is imported, and tensors stay mapped to their file."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vptft.checkpoints.found import BY_DESCRIPTION, NORMALISATIONS, Asked, Found, Normalisation
+from vptft.checkpoints.matching import layer_of, place_of
+from vptft.checkpoints.readers import Reading, read_checkpoint
+from vptft.checkpoints.recipe import Recipe, read_recipe
+from vptft.errors import VptftError, WeightsError
+from vptft.models.fingerprint import state_hash
+from vptft.models.shape import check_names
+
+TUNES_ALL = ("ft", "mixed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """A checkpoint, described.
+
+    Attributes
+    ----------
+    about
+        What it is: producer, network, method, prompts, parameters, preprocessing; by label, in order.
+    layers
+        Of each part of the backbone: tensors, fingerprint, and with the pretrained weights at hand how many of its
+        tensors equal theirs and how far it moved.
+    sources
+        Where each thing was taken from.
+    recipe, metrics
+        How it was trained, each fact with its evidence; and what was logged last.
+    unknown
+        What could not be known, and what is wrong with it.
+    """
+
+    about: Mapping[str, Any]
+    layers: tuple[Mapping[str, Any], ...]
+    sources: Mapping[str, str]
+    recipe: Recipe | None
+    metrics: Mapping[str, float]
+    unknown: tuple[str, ...]
+
+
+def inspect(path: Path, asked: Asked = Asked()) -> Inspection:  # noqa: B008 - a tuple, not mutable
+    """Describe another program's checkpoint, or one of our runs.
+
+    Raises
+    ------
+    WeightsError, CheckpointError
+        It cannot be opened, or is of no known format.
+    """
+    if path.is_dir() and (path / "run.json").is_file():
+        return _of_run(path)
+    reading = read_checkpoint(path, asked)
+    found = reading.found
+    unknown = list(found.notes)
+    if found.not_applicable:
+        unknown.append(found.not_applicable)
+    if found.shape is not None:
+        try:
+            check_names(found.backbone, found.shape, source=found.path)
+        except WeightsError as error:
+            unknown.append(error.problem)
+    layers = _layers(reading, unknown)
+    recipe = _recipe(found.path, unknown)
+    return Inspection(
+        about=_about(found),
+        layers=layers,
+        sources=found.sources,
+        recipe=recipe,
+        metrics=_metrics(found.path),
+        unknown=tuple(dict.fromkeys(unknown)),
+    )
+
+
+def count(found: Found) -> tuple[int | None, int]:
+    """Numbers that were tuned, and numbers in all, as the peers count them: the paper's Tuned/Total.
+
+    What was tuned is None where the method is not known, or moves an unknown part of the backbone. BatchNorm's running
+    statistics are no parameters.
+    """
+    head = sum(
+        value.numel()
+        for name, value in found.head.items()
+        if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    )
+    merged = found.method == "lora" or (found.adapters == {} and found.method == "adapter")
+    backbone = sum(math.prod(found.backbone[name].shape) for name in found.backbone)
+    total = backbone + head + (0 if merged else found.parameters_added)
+    method = found.method
+    if method is None or method in ("partial_k", "bias"):
+        return None, total
+    return (total if method in TUNES_ALL else head + found.parameters_added), total
+
+
+def preprocessing_name(normalisation: Normalisation | None) -> str:
+    """Name of a normalisation, or its numbers."""
+    if normalisation is None:
+        return "not known"
+    named = next((name for name, known in NORMALISATIONS.items() if known == normalisation), None)
+    return named or f"mean {normalisation.mean}, deviation {normalisation.std}"
+
+
+def _about(found: Found) -> dict[str, Any]:
+    tuned, total = count(found)
+    about: dict[str, Any] = {
+        "file": str(found.path),
+        "producer": found.producer,
+        "reader": "tried on files of theirs" if found.tried else BY_DESCRIPTION,
+        "method": found.method or (" or ".join(found.methods) if found.methods else "a backbone, not tuned"),
+    }
+    if found.shape is not None:
+        height, width = found.shape.image_size
+        about |= {
+            "network": found.shape.name,
+            "image size": f"{height} x {width} px",
+            "heads": found.shape.heads or "not known",
+            "head reads": {"token": "cls token", "avg": "mean of tokens"}.get(
+                found.shape.pooling, "cls token and mean"
+            ),
+            "fingerprint": state_hash(found.backbone),
+        }
+    if found.n_classes is not None:
+        hidden = sum(
+            name.startswith("hidden.") and name.endswith(".weight") and value.ndim == 2
+            for name, value in found.head.items()
+        )
+        about["classes"] = found.n_classes
+        about["head"] = f"MLP with {hidden} hidden layers" if hidden else "linear"
+    if found.prompts is not None:
+        spec = found.prompts.spec
+        where = (
+            "before every layer"
+            if found.shape and len(spec.layers) == found.shape.depth
+            else f"before layers {list(spec.layers)}"
+        )
+        projected = (
+            "" if found.prompts.projected_from is None else f", projected from width {found.prompts.projected_from}"
+        )
+        about["prompts"] = f"{spec.length} {where}{projected}"
+    if found.adapters:
+        about["adapters"] = found.adapter_kind
+    about["parameters"] = total
+    about["tuned"] = "not known" if tuned is None else tuned
+    about["tuned/total %"] = "not known" if tuned is None or not total else round(100 * tuned / total, 3)
+    about["normalisation"] = preprocessing_name(found.normalisation)
+    about["pretraining"] = found.pretraining
+    return about
+
+
+def _layers(reading: Reading, unknown: list[str]) -> tuple[dict[str, Any], ...]:
+    """Fingerprint of each part, a part at a time; tensors that hold what is no number are told."""
+    found = reading.found
+    parts: dict[str, list[str]] = {}
+    for name in found.backbone:
+        parts.setdefault(layer_of(name), []).append(name)
+    compared = {} if reading.match is None else {layer.layer: layer for layer in reading.match.layers}
+    rows, broken = [], []
+    for layer in sorted(parts, key=place_of):
+        names = parts[layer]
+        tensors = {name: found.backbone[name] for name in names}
+        broken += [name for name, value in tensors.items() if _not_finite(value)]
+        row: dict[str, Any] = {"layer": layer, "tensors": len(names), "fingerprint": state_hash(tensors)[:16]}
+        if layer in compared:
+            row |= {"equal to pretrained": compared[layer].equal, "relative change": compared[layer].change}
+        rows.append(row)
+    others = {**{f"head.{name}": value for name, value in found.head.items()}, **found.adapters}
+    if found.prompts is not None:
+        others["prompts"] = found.prompts.tokens
+    broken += [name for name, value in others.items() if _not_finite(value)]
+    if broken:
+        unknown.append(f"NaN or infinite values in {', '.join(broken[:6])}: no model can be built.")
+    return tuple(rows)
+
+
+def _not_finite(value: torch.Tensor) -> bool:
+    # A sum is finite exactly when all are, but for overflow, and needs no second array of the tensor's size.
+    if not value.is_floating_point() or math.isfinite(float(value.sum(dtype=torch.float64))):
+        return False
+    return not bool(value.isfinite().all())
+
+
+def _recipe(path: Path, unknown: list[str]) -> Recipe | None:
+    try:
+        return read_recipe(path.parent)
+    except VptftError as error:
+        unknown.append(f"Recipe: {error.problem}")
+        return None
+
+
+def _metrics(path: Path) -> dict[str, float]:
+    """Last values of a history beside the weights, by split and quantity; empty where there is none that can be read."""
+    from vptft.checkpoints.histories import read_history
+
+    try:
+        frame = read_history(path.parent)
+    except VptftError:
+        return {}
+    last = frame.groupby("split", sort=False).last()
+    return {
+        f"{split} {name}": float(row[name])
+        for split, row in last.iterrows()
+        for name in ("loss", "accuracy")
+        if not math.isnan(row[name])
+    }
+
+
+def _of_run(folder: Path) -> Inspection:
+    """Describe one of our runs, from its ``run.json``."""
+    from vptft.checkpoints.native import load_run
+
+    info = load_run(folder).info
+    imported = info.imported or {}
+    about: dict[str, Any] = {
+        "file": str(folder),
+        "producer": "vptft-analyze" if not imported else f"vptft-analyze, converted from {imported.get('producer')}",
+        "method": info.method,
+        "backbone": info.backbone,
+        "fingerprint": info.backbone_sha256 or "not known",
+        "task": info.task,
+        "classes": len(info.classes),
+        "image size": f"{info.image_size} x {info.image_size} px",
+        "parameters": info.parameters_total,
+        "tuned": info.parameters_tuned,
+        "tuned/total %": round(100 * info.parameters_tuned / max(info.parameters_total, 1), 3),
+        "normalisation": preprocessing_name(Normalisation(tuple(info.mean), tuple(info.std))),
+        "pretraining": info.pretraining,
+    }
+    if info.prompts is not None:
+        about["prompts"] = f"{info.prompts.get('length')} before layers {info.prompts.get('layers')}"
+    return Inspection(
+        about=about,
+        layers=(),
+        sources=imported.get("sources", {}),
+        recipe=read_recipe(folder),
+        metrics={} if info.test_accuracy is None else {"test accuracy": info.test_accuracy},
+        unknown=tuple(imported.get("notes", ())),
+    )

@@ -1,0 +1,293 @@
+"""``checkpoints``: what somebody's checkpoint is, as our run, how good it is, and what two of them differ in."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from vptft.cli.options import Device, Json, guarded, progress, records, say, write_json, write_table
+
+if TYPE_CHECKING:
+    from vptft.checkpoints.found import Asked, Normalisation
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown",
+    help="Checkpoints of other programs: inspect, convert, evaluate, and compare the recipes of two.",
+)  # fmt: skip
+
+Checkpoint = Annotated[
+    Path, typer.Argument(help="A file of weights, a folder that holds one, or one of our run folders.", metavar="PATH")
+]
+Base = Annotated[
+    Path | None,
+    typer.Option(
+        "--backbone", help="File of the pretrained weights: tells heads and method, and is what adapters need."
+    ),
+]
+Heads = Annotated[int | None, typer.Option(help="Attention heads, where no file tells them.", min=1)]
+MethodName = Annotated[
+    str | None, typer.Option("--method", help="ft, linear, vpt_deep, mixed ..., where keys and logs do not tell.")
+]
+Scale = Annotated[float | None, typer.Option(help="Factor of PETL-ViT's adapters, from their configuration file.")]
+PromptLength = Annotated[int | None, typer.Option(help="Prompts in use, where a supernet holds more.", min=1)]
+PoolingName = Annotated[
+    Literal["token", "avg"] | None, typer.Option("--pooling", help="What the head of a timm state dict reads.")
+]
+Normalise = Annotated[
+    Literal["imagenet", "half", "none"] | None,
+    typer.Option("--normalise", help="How images are normalised, where the file does not tell."),
+]
+
+
+@app.command()
+@guarded
+def inspect(
+    path: Checkpoint,
+    backbone: Base = None,
+    heads: Heads = None,
+    method: MethodName = None,
+    scale: Scale = None,
+    prompt_length: PromptLength = None,
+    pooling: PoolingName = None,
+    json: Json = False,
+) -> None:
+    """Say what a checkpoint is: network, method, prompts, parameters, recipe, and what could not be known.
+
+    Example: `vptft-analyze checkpoints inspect last_model.pth --backbone ViT-B_16.npz`
+    """
+    import pandas as pd
+
+    from vptft.checkpoints.inspection import inspect as look
+
+    found = look(path, _asked(backbone, heads, method, scale, prompt_length, pooling))
+    recipe = [] if found.recipe is None else found.recipe.facts.items()
+    cautions = [] if found.recipe is None else found.recipe.cautions
+    if json:
+        write_json(
+            {
+                **found.about,
+                "layers": records(pd.DataFrame(found.layers)),
+                "taken from": dict(found.sources),
+                "recipe": {name: {"value": fact.value, "evidence": fact.evidence} for name, fact in recipe},
+                "cautions": [{"what": fact.value, "evidence": fact.evidence} for fact in cautions],
+                "metrics": dict(found.metrics),
+                "not known": list(found.unknown),
+            }
+        )
+        return
+    rows = [
+        {"": name, "value": value, "taken from": found.sources.get(name, "")} for name, value in found.about.items()
+    ]
+    write_table(pd.DataFrame(rows).astype(str), as_json=False)
+    if found.layers:
+        write_table(pd.DataFrame(found.layers), as_json=False, title="Backbone")
+    if recipe:
+        table = pd.DataFrame([{"": name, "value": str(f.value), "evidence": f.evidence} for name, f in recipe])
+        write_table(table, as_json=False, title="Recipe")
+    if found.metrics:
+        last = pd.DataFrame([{"": name, "value": value} for name, value in found.metrics.items()])
+        write_table(last, as_json=False, title="Logged last")
+    for fact in cautions:
+        say(f"note: {fact.value} ({fact.evidence})")
+    for text in found.unknown:
+        say(f"note: {text}")
+
+
+@app.command()
+@guarded
+def convert(
+    path: Checkpoint,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder to be made.")] = None,
+    timm: Annotated[
+        Path | None, typer.Option("--timm", help="Also, or instead: a plain timm state dict, .safetensors.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Name of the task, where no log tells it.")] = None,
+    backbone: Base = None,
+    heads: Heads = None,
+    method: MethodName = None,
+    scale: Scale = None,
+    prompt_length: PromptLength = None,
+    pooling: PoolingName = None,
+    normalise: Normalise = None,
+    json: Json = False,
+) -> None:
+    """Make one of our run folders of a checkpoint, so that every analysis takes it; the logits stay the same.
+
+    Example: `vptft-analyze checkpoints convert last_model.pth --backbone ViT-B_16.npz -o checkpoints/theirs/vpt`
+    """
+    from vptft.checkpoints.conversion import convert as make
+    from vptft.checkpoints.conversion import save_merged
+    from vptft.checkpoints.readers import read_checkpoint
+
+    if out is None and timm is None:
+        raise typer.BadParameter("say where to: --out RUN, --timm FILE.safetensors, or both")
+    asked = _asked(backbone, heads, method, scale, prompt_length, pooling)
+    reading = read_checkpoint(path, asked)
+    done: dict[str, str] = {}
+    if timm is not None:
+        save_merged(reading.found, timm)
+        done["timm"] = str(timm)
+    if out is not None:
+        base = None if backbone is None else read_checkpoint(backbone, _asked(None, heads)).found.backbone
+        run = make(reading, out, normalisation=_normalisation(normalise), base=base, task=task)
+        done |= {"run": str(run.folder), "method": run.info.method, "task": run.info.task}
+        for note in reading.found.notes:
+            say(f"note: {note}")
+    if json:
+        write_json(done)
+    else:
+        for value in (done.get("run"), done.get("timm")):
+            if value is not None:
+                typer.echo(value)
+
+
+@app.command()
+@guarded
+def evaluate(
+    path: Checkpoint,
+    task: Annotated[str, typer.Option(help="A task by name (see `tasks list`), whose labels are in training's order.")],
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which images.")] = "test",
+    n: Annotated[int | None, typer.Option(help="Images [default: all].", min=2)] = None,
+    save: Annotated[bool, typer.Option("--save", help="Keep the test predictions in the run folder.")] = False,
+    backbone: Base = None,
+    heads: Heads = None,
+    method: MethodName = None,
+    scale: Scale = None,
+    prompt_length: PromptLength = None,
+    pooling: PoolingName = None,
+    normalise: Normalise = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Measure accuracy on a task; under each normalisation that programs use, where the file does not tell it.
+
+    Images are resized by their shorter side and cropped; programs that squash them to a square give other numbers on
+    images that are not square.
+
+    Example: `vptft-analyze checkpoints evaluate checkpoints/theirs/vpt --task photo/count`
+    """
+    import pandas as pd
+
+    from vptft.checkpoints.evaluation import accuracy_row, candidates
+    from vptft.checkpoints.evaluation import evaluate as measure
+    from vptft.data import registry
+
+    model, size, known = _model(path, _asked(backbone, heads, method, scale, prompt_length, pooling))
+    given = _normalisation(normalise) or known
+    if save and (given is None or split != "test" or n is not None or not (path / "run.json").is_file()):
+        raise typer.BadParameter("--save keeps all test predictions of a run folder, under one normalisation")
+    images = registry.task(task).load(split, n=n)
+    rows = []
+    with progress() as start:
+        for name, each in candidates(given).items():
+            on_batch = start(f"{task} {split}, {name}")
+            found = measure(model, images, image_size=size, normalisation=each, device=device, on_batch=on_batch)
+            rows.append(accuracy_row(normalise or name, found))
+    if save:
+        from vptft.checkpoints.native import keep_predictions, load_run
+
+        keep_predictions(load_run(path), found)
+    write_table(pd.DataFrame(rows), as_json=json, title=f"{path} on {task} ({split})")
+    if given is None and not json:
+        say("How the images were normalised is not known: the right row is likely the highest; --normalise says it.")
+
+
+@app.command()
+@guarded
+def compare(
+    vpt: Annotated[
+        Path, typer.Argument(help="A VPT run: our folder, or a folder with a log of theirs.", metavar="VPT")
+    ],
+    ft: Annotated[Path, typer.Argument(help="The FT run it is compared with.", metavar="FT")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the result.")] = None,
+    json: Json = False,
+) -> None:
+    """List what differs between a VPT and an FT run besides the method, with file and line, and how to remove it.
+
+    Example: `vptft-analyze checkpoints compare theirs/deep theirs/ft`
+    """
+    from vptft.checkpoints.fairness import measure
+    from vptft.checkpoints.recipe import read_recipe
+
+    result = measure([(read_recipe(vpt), read_recipe(ft))])
+    if out is not None:
+        result.save(out)
+    (finding,) = result.findings()
+    frame = result.frame().drop(columns="pair")
+    if json:
+        write_json({"verdict": finding.verdict, "reason": finding.reason, "remarks": records(frame)})
+        return
+    for row in frame[frame["kind"] != "caution"].to_dict("records"):
+        what = "not told by both" if row["kind"] == "unknown" else row["severity"]
+        typer.echo(f"{row['aspect']} ({what}): {row['why']}")
+        for side, name in (("vpt", "VPT"), ("ft", "FT")):
+            typer.echo(
+                f"    {name}: {row[side]}" + (f"   [{row[f'evidence_{side}']}]" if row[f"evidence_{side}"] else "")
+            )
+        typer.echo(f"    {row['remedy']}")
+    for row in frame[frame["kind"] == "caution"].to_dict("records"):
+        say(
+            f"note: {'VPT' if row['vpt'] else 'FT'}: {row['vpt'] or row['ft']} ({row['evidence_vpt'] or row['evidence_ft']})"
+        )
+    typer.echo(f"C0, the comparison is fair: {finding.verdict}; {finding.reason}.")
+
+
+@app.command()
+@guarded
+def formats(json: Json = False) -> None:
+    """List the formats that are read, and which were tried on files of their own programs.
+
+    Example: `vptft-analyze checkpoints formats`
+    """
+    import pandas as pd
+
+    from vptft.checkpoints.found import BY_DESCRIPTION
+    from vptft.checkpoints.readers import READERS
+
+    rows = [
+        {
+            "format": reader.name,
+            "reader": "tried on files of theirs" if reader.tried else BY_DESCRIPTION,
+            "reads": reader.about,
+        }
+        for reader in READERS
+    ]
+    write_table(pd.DataFrame(rows), as_json=json)
+
+
+def _asked(
+    base: Path | None,
+    heads: int | None = None,
+    method: str | None = None,
+    scale: float | None = None,
+    prompt_length: int | None = None,
+    pooling: Any = None,
+) -> "Asked":
+    from vptft.checkpoints.found import Asked
+
+    return Asked(heads=heads, method=method, base=base, scale=scale, prompt_length=prompt_length, pooling=pooling)
+
+
+def _normalisation(name: str | None) -> "Normalisation | None":
+    from vptft.checkpoints.found import NORMALISATIONS
+
+    return None if name is None else NORMALISATIONS[name]
+
+
+def _model(path: Path, asked: "Asked") -> "tuple[Any, int, Normalisation | None]":
+    """The model of a checkpoint or a run, its image size, and its normalisation where that is known."""
+    if (path / "run.json").is_file():
+        from vptft.checkpoints.found import Normalisation
+        from vptft.checkpoints.native import load_run
+
+        run = load_run(path)
+        known = Normalisation(tuple(run.info.mean), tuple(run.info.std))
+        return run.model(), run.info.image_size, known
+    from vptft.checkpoints.building import build_model
+    from vptft.checkpoints.readers import read_checkpoint
+
+    found = read_checkpoint(path, asked).found
+    model = build_model(found)
+    if found.shape is None:
+        raise typer.BadParameter(f"{path} is no vision transformer")
+    return model, found.shape.image_size[0], found.normalisation

@@ -35,7 +35,7 @@ def messages(*, val=(10.0, 20.0), test=(), trained_on=None, settings=None, **opt
     yield "Total Parameters: 86000\t Gradient Parameters: 900"
     for i, top1 in enumerate(val, start=1):
         yield f"Training {i} / {epochs} epoch, with learning rate {0.5 / i}"
-        yield f"\tTraining 2/4. train loss: 9.9999,\t0.0133 s / batch. (data: 2.39e-04). ETA=0:00:00, max mem: 0.0 GB "
+        yield "\tTraining 2/4. train loss: 9.9999,\t0.0133 s / batch. (data: 2.39e-04). ETA=0:00:00, max mem: 0.0 GB "
         yield f"Epoch {i} / {epochs}: avg data time: 3.85e-04, avg batch time: 0.0106, average train loss: {5 / i:.4f}"
         for split, values in (("val", val), ("test", test)):
             if values:

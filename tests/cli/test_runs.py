@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from checkpoints.kmnp_files import log, write_run
 from vptft.checkpoints.native import load_run
 from vptft.cli.app import app
 from vptft.tuning import loop
@@ -77,15 +78,52 @@ def test_a_folder_of_another_run_is_refused(call, train, squares, tmp_path):
 
 def test_runs_are_listed_with_their_folders(parsed, call, finished):
     root = finished["ft"].folder.parent
-    rows = parsed("runs", root)
+    found = parsed("runs", root)
+    rows = found["runs"]
     assert [row["method"] for row in rows] == ["ft", "linear", "vpt_deep", "vpt_shallow"]
+    info = finished["linear"].info
     assert rows[1] == {
-        "task": "toy/colour", "method": "linear", "seed": 0, "n_train": 20, "parameters_tuned": 32 * 3 + 3,
-        "test_accuracy": pytest.approx(finished["linear"].info.test_accuracy), "backbone": "tiny",
+        "task": "toy/colour", "group": None, "method": "linear", "stage": "run", "seed": 0, "lr": 1e-3, "base_lr": None,
+        "wd": info.settings["weight_decay"], "accuracy": pytest.approx(info.test_accuracy), "accuracy_split": "test",
+        "epochs": 2, "complete": True, "producer": "vptft", "backbone": "tiny",
+        "experiment": "32 px, 20 training images", "superseded": False, "problems": "",
         "folder": str(finished["linear"].folder),
     }  # fmt: skip
+    assert [(row["n"], row["mean"]) for row in found["means"]] == [
+        (1, pytest.approx(finished[row["method"]].info.test_accuracy)) for row in rows
+    ]
+    assert found["vtab_means"] == found["searches"] == []
     shown = call("runs", root).stdout
-    assert shown.count("toy/colour") == 4
+    assert shown.count("toy/colour") == 8
+    assert "VTAB mean" not in shown
+    assert "Chosen by search" not in shown
+    assert parsed("runs", "list", root) == found
+
+
+def test_runs_of_kmnp_are_summed_up(parsed, call, tmp_path):
+    for name, test in (("vtab-dtd", 40.0), ("vtab-eurosat", 50.0), ("vtab-dmlab", 70.0)):
+        for lr, val in ((0.25, 30.0), (0.5, 20.0)):
+            write_run(tmp_path / "x", suffix="_val", name=name, lr=lr, val=(10.0, val))
+        for run, seed in enumerate((42, 44), start=1):
+            write_run(tmp_path / "x", suffix="_finalfinal", name=name, run=run, seed=seed, test=(1.0, test + run))
+    (tmp_path / "y_finalfinal" / "vtab-dtd" / "f" / "lrNone_wdNone" / "run1").mkdir(parents=True)
+    found = parsed("runs", tmp_path)
+    assert len(found["runs"]) == 13
+    assert "torch 2.6 and newer refuse" in found["runs"][-1]["problems"]
+    (row,) = found["vtab_means"]
+    assert row["mean"] == pytest.approx((0.415 + 0.515 + 0.715) / 3)
+    assert row["incomplete"].startswith("lacks 16 of 19 tasks: cifar100, ")
+    assert [(row["task"], row["lr"], row["val_accuracy"], row["used"]) for row in found["searches"]] == [
+        (task, 0.25, 0.3, True) for task in ("dmlab", "dtd", "eurosat")
+    ]
+    shown = call("runs", tmp_path).stdout
+    for title in ("Runs", "Mean over seeds, on test", "Chosen by search", "VTAB mean"):
+        assert f"{title} " in shown
+
+
+def test_a_log_given_by_itself_is_listed(parsed, tmp_path):
+    (tmp_path / "slurm.out").write_text(log({"seed": 1}, {"seed": 2, "folder": "other"}))
+    assert [row["seed"] for row in parsed("runs", tmp_path / "slurm.out")["runs"]] == [1, 2]
 
 
 def test_backbones_are_listed_with_what_they_were_pretrained_for(parsed):
@@ -105,6 +143,6 @@ def test_the_quickstart_knows_no_other_backbone(call, tmp_path):
 def test_the_program_has_the_commands_of_the_manual():
     named = {command.callback.__name__ for command in app.registered_commands}
     assert named == {
-        "quickstart", "quadrants", "overfitting", "landscape", "attention", "train", "runs", "backbones", "extractors",
+        "quickstart", "quadrants", "overfitting", "landscape", "attention", "train", "backbones", "extractors",
     }  # fmt: skip
-    assert {group.name for group in app.registered_groups} == {"fid", "tasks"}
+    assert {group.name for group in app.registered_groups} == {"checkpoints", "fid", "runs", "tasks"}

@@ -135,31 +135,36 @@ def _own(folder: Path, *, search: bool) -> ListedRun:
 
     try:
         run = load_run(folder)
-        info, settings = run.info, run.info.settings
-        listed = ListedRun(
-            folder=folder,
-            producer=OURS,
-            **_task(info.task),
-            method=info.method,
-            seed=info.seed,
-            lr=settings.get("lr"),
-            wd=settings.get("weight_decay"),
-            accuracy=info.test_accuracy,
-            accuracy_split=TEST,
-            epochs=settings.get("epochs"),
-            complete=True,
-            backbone=info.backbone,
-            experiment=f"{info.image_size} px, {info.n_train} training images",
-        )
-        if search:
-            history = run.history()
-            scores = history[history["split"] == VAL]["accuracy"]
-            accuracy = float(scores.iloc[-1]) if len(scores) else None
-            listed = replace(listed, stage="search", accuracy=accuracy, accuracy_split=VAL)
-    except (VptftError, TypeError, ValueError) as error:  # run.json may hold values of any kind
-        problem = error.problem if isinstance(error, VptftError) else str(error)
+        history = run.history() if search else None
+    except VptftError as error:
+        return ListedRun(folder=folder, producer=OURS, complete=False, problems=(error.problem,))
+    info, settings = run.info, run.info.settings
+    words = (info.task, info.method, info.backbone)
+    accuracy = _setting(info.test_accuracy, None)
+    if not isinstance(settings, Mapping) or not all(isinstance(word, str) for word in words) or accuracy is None:
+        problem = f"{folder / 'run.json'} holds values of another kind than a run's"
         return ListedRun(folder=folder, producer=OURS, complete=False, problems=(problem,))
-    return listed
+    epochs = settings.get("epochs")
+    listed = ListedRun(
+        folder=folder,
+        producer=OURS,
+        **_task(info.task),
+        method=info.method,
+        seed=info.seed if isinstance(info.seed, int) else None,
+        lr=_setting(settings.get("lr"), None),
+        wd=_setting(settings.get("weight_decay"), None),
+        accuracy=accuracy,
+        accuracy_split=TEST,
+        epochs=epochs if isinstance(epochs, int) else None,
+        complete=True,
+        backbone=info.backbone,
+        experiment=f"{info.image_size} px, {info.n_train} training images",
+    )
+    if history is None:
+        return listed
+    scores = history[history["split"] == VAL]["accuracy"]
+    accuracy = float(scores.iloc[-1]) if len(scores) else None
+    return replace(listed, stage="search", accuracy=accuracy, accuracy_split=VAL)
 
 
 def _kmnp_folder(folder: Path, files: set[str]) -> list[ListedRun]:

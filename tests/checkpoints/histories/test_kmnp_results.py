@@ -117,7 +117,7 @@ def test_pickled_objects_are_refused_and_not_run(name, tmp_path):
         {"shallow_prompt": Harmful(tmp_path / "hacked"), "targets": [], "joint_logits": Harmful(tmp_path / "hacked")},
     ):  # fmt: skip
         saved(path, content)
-        with pytest.raises(CheckpointError, match=rf"{name} holds a pickled object of .*refused"):
+        with pytest.raises(CheckpointError, match=rf"{name} .*(it is refused|than plain tensors)"):
             READERS[name](path)
     with path.open("wb") as file:
         pickle.dump(Harmful(tmp_path / "hacked"), file)
@@ -173,9 +173,10 @@ def test_metrics_of_another_kind_are_refused(tmp_path, content, said):
         ({"joint_logits": np.ones(4, np.float32)}, r"float32 \(4,\); expected floats in 2 dimensions"),
         ({"joint_logits": np.ones((2, 3), np.int64)}, "int64"), ({"joint_logits": [1.0]}, "'joint_logits' is list"),
         ({"joint_logits": np.full((2, 3), np.nan, np.float32)}, "values that are no numbers"),
-        ({"joint_logits": np.ones((2, 0), np.float32)}, r"float32 \(2, 0\)"), ({"targets": [0]}, r"labels of shape \(1,\)"),
+        ({"joint_logits": np.ones((3, 3), np.float32)}, r"labels of shape \(2,\) for logits of shape \(3, 3\)"),
         ({"targets": [0, 3]}, "labels that are not among its 3 classes"), ({"targets": [-1, 0]}, "not among"),
-        ({"targets": [0.5, 1.0]}, "float64 labels"), ({"targets": ["a", "b"]}, "labels"), ({"targets": [0, 10**30]}, "labels"),
+        ({"targets": [0.5, 1.0]}, "float64 labels"), ({"targets": ["a", "b"]}, "labels"),
+        ({"targets": [0, 10**30]}, "labels"), ({"targets": [0]}, r"labels of shape \(1,\)"),
         ({"targets": [[0], [0, 1]]}, "'targets' is no list of classes"), ({"targets": None}, "labels of shape"),
     ],
     ids=str,
@@ -192,7 +193,8 @@ def test_logits_of_another_kind_are_refused(tmp_path, change, said):
     [
         ([1], r"holds list; expected \['shallow_prompt'\]"), ({"prompt": 1}, r"holds \['prompt'\]"),
         ({"shallow_prompt": np.ones((2, 2, 3), np.float32)}, r"prompts of shape \(2, 2, 3\)"),
-        ({"shallow_prompt": np.ones((1, 2, 3), np.float32), "deep_prompt": np.ones((4, 2, 5), np.float32)}, r"and \(4, 2, 5\)"),
+        ({"shallow_prompt": np.ones((1, 2, 3), np.float32), "deep_prompt": np.ones((4, 2, 5), np.float32)},
+         r"\(1, 2, 3\) and \(4, 2, 5\)"),
         ({"shallow_prompt": np.full((1, 2, 3), np.inf, np.float32)}, "no numbers"),
     ],
     ids=lambda value: str(value)[:30],

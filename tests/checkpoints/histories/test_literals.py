@@ -7,8 +7,8 @@ from vptft.checkpoints.histories.literals import MAX_DEPTH, MAX_LENGTH, read_lit
 
 @pytest.mark.parametrize(
     "value",
-    [1, -2, 1.5, -1e-05, 1e300, "a", 'it\'s "quoted"', "back\\slash\n", "", True, False, None, [], [1], (), (1,), (1, 2),
-     {}, {"a": [1, {"b": (None, "c")}]}, {1: 2, None: 3, 0.5: 4}, "ünï\u2028", [[[["deep"]]]]],
+    [1, -2, 1.5, -1e-05, 1e300, "a", 'it\'s "quoted"', "back\\slash\n", "", True, False, None, [], [1], (), (1,),
+     (1, 2), {}, {"a": [1, {"b": (None, "c")}]}, {1: 2, None: 3, 0.5: 4}, "ünï\u2028", [[[["deep"]]]]],
     ids=repr,
 )  # fmt: skip
 def test_what_python_prints_is_read_back(value):

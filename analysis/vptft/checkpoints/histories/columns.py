@@ -138,9 +138,7 @@ def _as_fractions(points: list[Point], source: object, notes: list[str]) -> list
         values = [point.value for point in points if (point.split, point.quantity) == (split, ACCURACY)]
         low, high = min(values), max(values)
         if low < 0 or high > 100:
-            raise CheckpointError(
-                f"{source} has accuracies of {split} from {low:g} to {high:g}; expected 0 to 1 or 100."
-            )
+            raise CheckpointError(f"{source} has {split} accuracies from {low:g} to {high:g}; expected 0 to 1 or 100.")
         factors[split] = 1.0 if high <= 1 else 0.01
         unit = "fractions" if high <= 1 else "percentages"
         notes.append(f"Accuracies of {split} are taken as {unit}: the largest is {high:g}.")

@@ -203,12 +203,10 @@ def _number(path: Path, number: int, name: str, value: Any) -> float | None:
     if isinstance(text, str) and text.lower() in ("", "none", "null", "na", "n/a"):
         return None
     try:
-        found = float(text)
+        return float(text)
     except (ValueError, OverflowError) as error:
-        raise CheckpointError(
-            f"{path}: record {number} has {name[:60]!r} = {str(value)[:40]!r}; not a number."
-        ) from error
-    return found if math.isfinite(found) else None
+        said = f"{name[:60]!r} = {str(value)[:40]!r}"
+        raise CheckpointError(f"{path}: record {number} has {said}, which is no number.") from error
 
 
 def _delimiter(header: str) -> str:

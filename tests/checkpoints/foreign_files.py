@@ -6,6 +6,7 @@
 from dataclasses import dataclass, field
 
 import torch
+
 from oracles import foreign
 
 WIDTH, HEADS, DEPTH, MLP, PATCH, GRID, CLASSES = 24, 3, 3, 48, 8, 3, 5
@@ -34,7 +35,10 @@ class Network:
             weight, bias = pair(WIDTH)
             return 1 + weight, bias
 
-        self.cls, self.positions = random(1, 1, WIDTH, seed=next(count)), random(1, GRID**2 + 1, WIDTH, seed=next(count))
+        self.cls, self.positions = (
+            random(1, 1, WIDTH, seed=next(count)),
+            random(1, GRID**2 + 1, WIDTH, seed=next(count)),
+        )
         self.patch = pair(WIDTH, 3, PATCH, PATCH)
         self.last, self.head = scale(), pair(CLASSES, WIDTH)
         self.blocks = [

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from checkpoints.foreign_files import DEPTH, HEADS, WIDTH, Network, google, images, kmnp, named, random, timm
 from safetensors.torch import load_file
 
+from checkpoints.foreign_files import DEPTH, HEADS, WIDTH, Network, google, images, kmnp, named, random, timm
 from vptft.checkpoints.building import build_model
 from vptft.checkpoints.conversion import convert, merged_state, save_merged
 from vptft.checkpoints.found import NORMALISATIONS, Asked
@@ -76,7 +76,7 @@ def test_every_variant_survives_the_round_trip_bit_for_bit(variant, with_base, b
     whole = method in ("ft", "mixed")
     assert (run.info.backbone_sha256 is None) == (whole and not with_base)
     if run.info.backbone_sha256 is None:
-        with pytest.raises(WeightsError, match="(?s)started from are not known.*--backbone"):
+        with pytest.raises(WeightsError, match=r"(?s)started from are not known.*--backbone"):
             run.backbone()
     else:
         assert torch.equal(run.backbone().module.cls_token, NETWORK.cls)
@@ -86,11 +86,11 @@ def test_every_variant_survives_the_round_trip_bit_for_bit(variant, with_base, b
 
 def test_what_is_not_known_is_asked_for(tmp_path):
     reading = read(tmp_path, kmnp(NETWORK))
-    with pytest.raises(CheckpointError, match="(?s)may be ft or linear or partial_k or bias.*--backbone"):
+    with pytest.raises(CheckpointError, match=r"(?s)may be ft or linear or partial_k or bias.*--backbone"):
         convert(reading, tmp_path / "run")
     torch.save(timm(NETWORK), tmp_path / "timm.pth")
     reading = read_checkpoint(tmp_path / "timm.pth", Asked(heads=HEADS, method="ft"))
-    with pytest.raises(CheckpointError, match="(?s)normalised its images is not known.*--normalise"):
+    with pytest.raises(CheckpointError, match=r"(?s)normalised its images is not known.*--normalise"):
         convert(reading, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     run = convert(reading, tmp_path / "run", normalisation=NORMALISATIONS["half"], task="photo/count")

@@ -27,7 +27,7 @@ def test_the_fixtures_pair_has_the_confounds_of_their_programs(peers):
     assert list(found.index) == ["task", "optimiser", "weight decay", "backbone dropout", "prompt dropout"]
     assert found.loc["backbone dropout", ["vpt", "ft"]].tolist() == ["0", "0.1"]
     assert found.loc["optimiser", ["vpt", "ft"]].tolist() == ["SGD, momentum 0.9", "AdamW"]
-    assert "0.01, LayerNorm's weights too (asked for: 0.0001)" == found.loc["weight decay", "ft"]
+    assert found.loc["weight decay", "ft"] == "0.01, LayerNorm's weights too (asked for: 0.0001)"
     assert "'OPTIMIZER': 'sgd'" in at(found.loc["optimiser", "evidence_vpt"])
     assert "'OPTIMIZER': 'adamw'" in at(found.loc["optimiser", "evidence_ft"])
     assert "'TRANSFER_TYPE': 'end2end'" in at(found.loc["backbone dropout", "evidence_ft"])
@@ -71,7 +71,12 @@ def test_each_aspect_is_seen_alone(aspect):
 
 @pytest.mark.parametrize(
     ("change", "verdict"),
-    [({}, "supported"), ({"warm-up": 3}, "inconclusive"), ({"epochs": 3}, "refuted"), ({"image size": None}, "inconclusive")],
+    [
+        ({}, "supported"),
+        ({"warm-up": 3}, "inconclusive"),
+        ({"epochs": 3}, "refuted"),
+        ({"image size": None}, "inconclusive"),
+    ],
 )
 def test_the_verdict_follows_its_rule(change, verdict):
     ft = recipe("ft")
@@ -92,7 +97,7 @@ def test_two_of_one_method_and_nothing_are_refused(tmp_path):
         measure([(recipe("ft"), recipe("ft"))])
     with pytest.raises(CheckpointError, match="no pair"):
         measure([])
-    with pytest.raises(CheckpointError, match="(?s)tells how it was trained.*logs.txt"):
+    with pytest.raises(CheckpointError, match=r"(?s)tells how it was trained.*logs.txt"):
         read_recipe(tmp_path)
 
 
@@ -109,12 +114,18 @@ LOG = """[11/23 04:52:38][INFO] visual_prompt:   95: Rank of current process: 0.
 'PROMPT': CfgNode({{'DEEP': True, 'FT_PT_MIXED': {mixed}}})}}), 'SOLVER': CfgNode({{'OPTIMIZER': '{optimizer}', \
 'WEIGHT_DECAY': {decay}, 'TOTAL_EPOCH': 1}}), 'DATA': CfgNode({{'NAME': 'vtab-dtd', 'FEATURE': '{feature}'}})}})
 [11/23 04:52:38][INFO] visual_prompt:  163: Training 1 / 1 epoch, with learning rate 0.1
-[11/23 04:52:38][INFO] visual_prompt:  215: Epoch 1 / 1: avg data time: 3.85e-04, avg batch time: 0.0106, average train loss: 5.0
+[11/23 04:52:38][INFO] visual_prompt:  215: Epoch 1 / 1: avg data time: 3.8e-04, avg batch time: 0.01, average train loss: 5.0
 """
 
 
 def logged(tmp_path, **changes):
-    values = {"kind": "end2end", "mixed": False, "optimizer": "adamw", "decay": 0.01, "feature": "sup_vitb16_imagenet21k"}
+    values = {
+        "kind": "end2end",
+        "mixed": False,
+        "optimizer": "adamw",
+        "decay": 0.01,
+        "feature": "sup_vitb16_imagenet21k",
+    }
     (tmp_path / "logs.txt").write_text(LOG.format(**{**values, **changes}))
     return read_recipe(tmp_path)
 

@@ -70,7 +70,9 @@ def test_a_converted_run_gives_the_same_logits_bit_for_bit(case, tmp_path):
         assert torch.equal(build_model(reading.found)(x), load_run(run.folder).model()(x))
 
 
-@pytest.mark.parametrize(("name", "tuned", "total"), [("deep", 549, 32997), ("linear", 165, 32613), ("ft", 32613, 32613)])
+@pytest.mark.parametrize(
+    ("name", "tuned", "total"), [("deep", 549, 32997), ("linear", 165, 32613), ("ft", 32613, 32613)]
+)
 def test_parameters_are_counted_as_their_log_does(name, tuned, total, peers):
     logged = (peers / "kmnp" / name / "logs.txt").read_text()
     assert f"Total Parameters: {total}\t Gradient Parameters: {tuned}" in logged

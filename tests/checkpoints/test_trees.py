@@ -8,7 +8,8 @@ import torch
 
 from checkpoints.kmnp_files import config, log, results, write_run
 from vptft.checkpoints import native, trees
-from vptft.checkpoints.listed import NO_LR, ON_TEST, method_of
+from vptft.checkpoints.histories.kmnp import method_of
+from vptft.checkpoints.listed import NO_LR, ON_TEST
 from vptft.checkpoints.trees import list_runs, table
 from vptft.errors import CheckpointError
 
@@ -85,7 +86,7 @@ def test_the_layout_of_train_py_is_a_run(tmp_path):
     [
         ({}, "vpt_deep"), ({"deep": False}, "vpt_shallow"), ({"mixed": True}, "mixed"), ({"mixed": False}, "vpt_deep"),
         ({"kind": "end2end"}, "ft"), ({"kind": "linear"}, "linear"), ({"kind": "tinytl-bias"}, "bias"),
-        ({"kind": "partial-2"}, "partial_2"), ({"kind": "adapter"}, "adapter"), ({"kind": "side"}, "side"),
+        ({"kind": "partial-2"}, "partial_k"), ({"kind": "adapter"}, "adapter"), ({"kind": "side"}, "side"),
     ],
     ids=str,
 )  # fmt: skip
@@ -95,7 +96,7 @@ def test_methods_in_our_words(tmp_path, options, expected):
 
 
 def test_methods_from_odd_settings():
-    assert method_of({"MODEL": {"TRANSFER_TYPE": "linear", "MLP_NUM": 2}}) == "multi_layer_probe"
+    assert method_of({"MODEL": {"TRANSFER_TYPE": "linear", "MLP_NUM": 2}}) == "linear"
     assert method_of({"MODEL": {"TRANSFER_TYPE": "prompt", "PROMPT": 3}}) == "vpt_shallow"
     assert [method_of(odd) for odd in ({}, {"MODEL": 1}, {"MODEL": {"TRANSFER_TYPE": 5}})] == [None] * 3
 

@@ -122,7 +122,7 @@ def test_a_compressed_torch_archive_is_refused(tmp_path):
     with zipfile.ZipFile(io.BytesIO(packed())) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     path = zipped(tmp_path / "x.pth", members, zipfile.ZIP_DEFLATED)
-    with pytest.raises(WeightsError, match="was not written by torch.save"):
+    with pytest.raises(WeightsError, match=r"was not written by torch.save"):
         open_tensors(path)
 
 
@@ -136,7 +136,7 @@ def test_headers_that_claim_ten_gigabytes_are_held_against_the_file(tmp_path):
         open_tensors(long)
     member = array(np.zeros(4)).replace(b"(4,)", b"(2500000000,)").replace(b" " * 10 + b"\n", b"\n")
     npz = zipped(tmp_path / "x.npz", {"a.npy": member})
-    with pytest.raises(WeightsError, match="claims|damaged|could not be read"):
+    with pytest.raises(WeightsError, match=r"claims|damaged|could not be read"):
         open_tensors(npz)
 
 
@@ -145,12 +145,13 @@ def test_a_storage_that_claims_more_than_its_record_is_not_read_beyond_it(tmp_pa
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     name = next(name for name in members if name.endswith("data.pkl"))
-    claimed = members[name].replace(b"K\x04tq", b"J\x00\x00\x00\x40tq").replace(b"K\x04\x85q", b"J\x00\x00\x00\x40\x85q")
+    claimed = (
+        members[name].replace(b"K\x04tq", b"J\x00\x00\x00\x40tq").replace(b"K\x04\x85q", b"J\x00\x00\x00\x40\x85q")
+    )
     assert claimed != members[name]
     path = zipped(tmp_path / "x.pth", {**members, name: claimed})
     with pytest.raises(WeightsError, match="damaged"):
-        state = state_dict(open_tensors(path).content, path)
-        state["a"].sum()
+        open_tensors(path)
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors", "npz"])
@@ -166,7 +167,7 @@ def test_truncated_files_are_refused_at_every_length(kind, tmp_path):
     data = source.read_bytes()
     for length in {0, 1, 7, 8, 9, *np.linspace(1, len(data) - 1, 23, dtype=int)}:
         path = write(tmp_path / "cut", data[:length])
-        with pytest.raises(WeightsError):  # noqa: PT011 - each length has its own message
+        with pytest.raises(WeightsError):
             open_tensors(path)
 
 
@@ -214,5 +215,5 @@ def test_a_deep_nesting_ends(tmp_path):
 
 def test_a_plain_pickle_of_a_newer_protocol_is_refused(tmp_path):
     path = write(tmp_path / "x.pth", pickle.dumps({"a": [1.0]}, protocol=5))
-    with pytest.raises(WeightsError, match="holds something else than plain tensors|no tensors by name"):
+    with pytest.raises(WeightsError, match=r"holds something else than plain tensors|no tensors by name"):
         state_dict(open_tensors(path).content, path)

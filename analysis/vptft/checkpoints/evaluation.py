@@ -57,7 +57,7 @@ def evaluate(
     labels = np.asarray(images.labels, dtype=np.int64)
     if labels.max() >= logits.shape[1]:
         raise CheckpointError(
-            f"{images.name} has {labels.max() + 1} classes, the head {logits.shape[1]}: it was trained for another task."
+            f"{images.name} has {labels.max() + 1} classes, the head {logits.shape[1]}: another task's."
         )
     return Predictions(ids=np.array(images.ids), groups=np.array(images.groups), labels=labels, logits=logits)
 

@@ -1,6 +1,8 @@
 """What a checkpoint is, said without building it: no timm is imported, and tensors stay mapped to their file."""
 
+import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from vptft.checkpoints.matching import layer_of, place_of
 from vptft.checkpoints.readers import Reading, read_checkpoint
 from vptft.checkpoints.recipe import Recipe, read_recipe
 from vptft.errors import VptftError, WeightsError
-from vptft.models.fingerprint import state_hash
+from vptft.models.fingerprint import add_tensor
 from vptft.models.shape import check_names
 
 TUNES_ALL = ("ft", "mixed")
@@ -66,10 +68,10 @@ def inspect(path: Path, asked: Asked = Asked()) -> Inspection:  # noqa: B008 - a
             check_names(found.backbone, found.shape, source=found.path)
         except WeightsError as error:
             unknown.append(error.problem)
-    layers = _layers(reading, unknown)
+    fingerprint, layers = _layers(reading, unknown)
     recipe = _recipe(found.path, unknown)
     return Inspection(
-        about=_about(found),
+        about=_about(found, fingerprint),
         layers=layers,
         sources=found.sources,
         recipe=recipe,
@@ -106,7 +108,7 @@ def preprocessing_name(normalisation: Normalisation | None) -> str:
     return named or f"mean {normalisation.mean}, deviation {normalisation.std}"
 
 
-def _about(found: Found) -> dict[str, Any]:
+def _about(found: Found, fingerprint: str) -> dict[str, Any]:
     tuned, total = count(found)
     about: dict[str, Any] = {
         "file": str(found.path),
@@ -123,7 +125,7 @@ def _about(found: Found) -> dict[str, Any]:
             "head reads": {"token": "cls token", "avg": "mean of tokens"}.get(
                 found.shape.pooling, "cls token and mean"
             ),
-            "fingerprint": state_hash(found.backbone),
+            "fingerprint": fingerprint,
         }
     if found.n_classes is not None:
         hidden = sum(
@@ -153,21 +155,33 @@ def _about(found: Found) -> dict[str, Any]:
     return about
 
 
-def _layers(reading: Reading, unknown: list[str]) -> tuple[dict[str, Any], ...]:
-    """Fingerprint of each part, a part at a time; tensors that hold what is no number are told."""
+def _layers(reading: Reading, unknown: list[str]) -> tuple[str, tuple[dict[str, Any], ...]]:
+    """Fingerprints of the whole backbone and of each part; tensors that hold what is no number are told.
+
+    One pass over the tensors: those that are made of several (queries, keys, values) are made once.
+    """
     found = reading.found
-    parts: dict[str, list[str]] = {}
-    for name in found.backbone:
-        parts.setdefault(layer_of(name), []).append(name)
+    whole = hashlib.sha256()
+    parts: dict[str, Any] = {}
+    counts: Counter[str] = Counter()
+    broken = []
+    for name in sorted(found.backbone):
+        tensor, layer = found.backbone[name], layer_of(name)
+        counts[layer] += 1
+        for digest in (whole, parts.setdefault(layer, hashlib.sha256())):
+            add_tensor(digest, name, tensor)
+        if _not_finite(tensor):
+            broken.append(name)
     compared = {} if reading.match is None else {layer.layer: layer for layer in reading.match.layers}
-    rows, broken = [], []
+    rows = []
     for layer in sorted(parts, key=place_of):
-        names = parts[layer]
-        tensors = {name: found.backbone[name] for name in names}
-        broken += [name for name, value in tensors.items() if _not_finite(value)]
-        row: dict[str, Any] = {"layer": layer, "tensors": len(names), "fingerprint": state_hash(tensors)[:16]}
+        row: dict[str, Any] = {"layer": layer, "tensors": counts[layer], "fingerprint": parts[layer].hexdigest()[:16]}
         if layer in compared:
-            row |= {"equal to pretrained": compared[layer].equal, "relative change": compared[layer].change}
+            change = compared[layer].change
+            row |= {
+                "equal to pretrained": compared[layer].equal,
+                "relative change": None if math.isnan(change) else change,
+            }
         rows.append(row)
     others = {**{f"head.{name}": value for name, value in found.head.items()}, **found.adapters}
     if found.prompts is not None:
@@ -175,7 +189,7 @@ def _layers(reading: Reading, unknown: list[str]) -> tuple[dict[str, Any], ...]:
     broken += [name for name, value in others.items() if _not_finite(value)]
     if broken:
         unknown.append(f"NaN or infinite values in {', '.join(broken[:6])}: no model can be built.")
-    return tuple(rows)
+    return whole.hexdigest(), tuple(rows)
 
 
 def _not_finite(value: torch.Tensor) -> bool:
@@ -194,7 +208,7 @@ def _recipe(path: Path, unknown: list[str]) -> Recipe | None:
 
 
 def _metrics(path: Path) -> dict[str, float]:
-    """Last values of a history beside the weights, by split and quantity; empty where there is none that can be read."""
+    """Last values of a history beside the weights, by split and quantity; empty where none can be read."""
     from vptft.checkpoints.histories import read_history
 
     try:

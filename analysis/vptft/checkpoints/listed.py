@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from vptft.checkpoints.histories.frame import TEST, VAL
-from vptft.checkpoints.histories.kmnp import Job, read_jobs
+from vptft.checkpoints.histories.kmnp import Job, method_of, read_jobs
 from vptft.data import vtab
 from vptft.errors import CheckpointError, VptftError
 
@@ -37,7 +37,6 @@ _CLOCK = re.compile(r"\d\d:\d\d:\d\d")
 _RUN = re.compile(r"run\d{1,4}")
 _PETL_LOG = re.compile(r"\s*(\d{1,6})\s+(?:tensor\()?([0-9.eE+-]{1,30})")
 # TRANSFER_TYPE to our word, where one word is enough.
-_METHODS = {"end2end": "ft", "adapter": "adapter", "bias": "bias", "tinytl-bias": "bias", "linear": "linear"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,24 +263,6 @@ def _of_job(
         experiment=place.root if place else str(folder),
         problems=tuple(dict.fromkeys(problems)),
     )
-
-
-def method_of(config: Mapping[str, Any]) -> str | None:
-    """Method that KMnP's settings name, in our words; theirs where we have none; None without any."""
-    model = config.get("MODEL")
-    if not isinstance(model, Mapping):
-        return None
-    kind, prompt = model.get("TRANSFER_TYPE"), model.get("PROMPT")
-    prompt = prompt if isinstance(prompt, Mapping) else {}
-    if not isinstance(kind, str):
-        return None
-    if kind == "prompt":
-        if prompt.get("FT_PT_MIXED"):
-            return "mixed"
-        return "vpt_deep" if prompt.get("DEEP") else "vpt_shallow"
-    if kind == "linear" and isinstance(layers := model.get("MLP_NUM"), int) and layers > 0:
-        return "multi_layer_probe"
-    return _METHODS.get(kind, kind.replace("partial-", "partial_"))
 
 
 def _wrong(job: Job | None, place: _Place | None, lr: float | None) -> Iterator[str]:

@@ -147,7 +147,7 @@ def _possible(methods: tuple[str, ...], compared: Match) -> tuple[str, ...]:
     moves: dict[str, bool] = {
         "ft": bool(names) and (embeddings_moved or first_moved == 0) and not all(n.endswith("bias") for n in names),
         "mixed": bool(names),
-        "partial_k": bool(names) and not embeddings_moved and 0 < first_moved,
+        "partial_k": bool(names) and not embeddings_moved and first_moved > 0,
         "bias": bool(names) and all(name.endswith("bias") for name in names),
     }
     return tuple(method for method in methods if moves.get(method, not names))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vptft.checkpoints.histories.kmnp import Job, looks_like_log, read_jobs
-from vptft.checkpoints.readers.kmnp import LOG, PRODUCER, transfer
+from vptft.checkpoints.histories.kmnp import Job, looks_like_log, method_of, read_jobs
+from vptft.checkpoints.readers.kmnp import LOG, PRODUCER
 from vptft.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def read_recipe(path: Path) -> Recipe:
 
 def of_job(job: Job) -> Recipe:
     """Recipe of a KMnP/vpt or VPT-or-FT job, with what their program does and no setting says."""
-    method = transfer(job.config)
+    method = method_of(job.config)
     facts: dict[str, Fact] = {}
     logged = f"{job.path}:{job.config_line}"
 
@@ -214,7 +214,7 @@ def _cautions(job: Job, logged: str) -> tuple[Fact, ...]:
                 f"{logged} DATA.FEATURE",
             )
         )
-    if transfer(job.config) == "mixed":
+    if method_of(job.config) == "mixed":
         found.append(
             Fact("Mixed trains every weight with VPT's SGD and learning rates, not with FT's AdamW", THEIR_CODE)
         )

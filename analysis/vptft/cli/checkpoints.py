@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vptft.cli.options import Device, Json, guarded, progress, records, say, write_json, write_table
+from vptft.cli.options import Device, Json, guarded, progress, records, say, write_json, write_rows, write_table
 
 if TYPE_CHECKING:
     from vptft.checkpoints.found import Asked, Normalisation
@@ -55,38 +55,34 @@ def inspect(
 
     Example: `vptft-analyze checkpoints inspect last_model.pth --backbone ViT-B_16.npz`
     """
-    import pandas as pd
-
     from vptft.checkpoints.inspection import inspect as look
 
     found = look(path, _asked(backbone, heads, method, scale, prompt_length, pooling))
-    recipe = [] if found.recipe is None else found.recipe.facts.items()
-    cautions = [] if found.recipe is None else found.recipe.cautions
+    recipe = {} if found.recipe is None else found.recipe.facts
+    cautions = () if found.recipe is None else found.recipe.cautions
     if json:
         write_json(
             {
                 **found.about,
-                "layers": records(pd.DataFrame(found.layers)),
-                "taken from": dict(found.sources),
-                "recipe": {name: {"value": fact.value, "evidence": fact.evidence} for name, fact in recipe},
-                "cautions": [{"what": fact.value, "evidence": fact.evidence} for fact in cautions],
-                "metrics": dict(found.metrics),
-                "not known": list(found.unknown),
+                "layers": list(found.layers),
+                "taken from": found.sources,
+                "recipe": {name: fact._asdict() for name, fact in recipe.items()},
+                "cautions": [fact._asdict() for fact in cautions],
+                "metrics": found.metrics,
+                "not known": found.unknown,
             }
         )
         return
-    rows = [
-        {"": name, "value": value, "taken from": found.sources.get(name, "")} for name, value in found.about.items()
-    ]
-    write_table(pd.DataFrame(rows).astype(str), as_json=False)
+    write_rows(
+        [{"": name, "value": str(v), "taken from": found.sources.get(name, "")} for name, v in found.about.items()]
+    )
     if found.layers:
-        write_table(pd.DataFrame(found.layers), as_json=False, title="Backbone")
+        write_rows(found.layers, title="Backbone")
     if recipe:
-        table = pd.DataFrame([{"": name, "value": str(f.value), "evidence": f.evidence} for name, f in recipe])
-        write_table(table, as_json=False, title="Recipe")
+        rows = [{"": name, "value": str(fact.value), "evidence": fact.evidence} for name, fact in recipe.items()]
+        write_rows(rows, title="Recipe")
     if found.metrics:
-        last = pd.DataFrame([{"": name, "value": value} for name, value in found.metrics.items()])
-        write_table(last, as_json=False, title="Logged last")
+        write_rows([{"": name, "value": value} for name, value in found.metrics.items()], title="Logged last")
     for fact in cautions:
         say(f"note: {fact.value} ({fact.evidence})")
     for text in found.unknown:
@@ -226,9 +222,8 @@ def compare(
             )
         typer.echo(f"    {row['remedy']}")
     for row in frame[frame["kind"] == "caution"].to_dict("records"):
-        say(
-            f"note: {'VPT' if row['vpt'] else 'FT'}: {row['vpt'] or row['ft']} ({row['evidence_vpt'] or row['evidence_ft']})"
-        )
+        side = "vpt" if row["vpt"] else "ft"
+        say(f"note: {side.upper()}: {row[side]} ({row[f'evidence_{side}']})")
     typer.echo(f"C0, the comparison is fair: {finding.verdict}; {finding.reason}.")
 
 

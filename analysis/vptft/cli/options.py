@@ -3,8 +3,9 @@
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
@@ -96,16 +97,22 @@ def write_table(frame: "pd.DataFrame", *, as_json: bool, title: str = "") -> Non
     if as_json:
         write_json(records(frame))
         return
+    write_rows(frame.to_dict("records"), title=title, columns=list(frame.columns))
+
+
+def write_rows(rows: Sequence[Mapping[Any, Any]], *, title: str = "", columns: Sequence[Any] = ()) -> None:
+    """Draw rows with the same keys as a table on stdout; columns of numbers stand to the right."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title or None, title_justify="left")
-    for column in frame.columns:
-        numeric = frame[column].dtype.kind in "if"
-        table.add_column(Text(str(column)), justify="right" if numeric else "left", overflow="fold")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(Text(_shown(value)) for value in row))
+    names = list(columns or (rows[0] if rows else ()))
+    for name in names:
+        numeric = all(isinstance(row[name], Real) and not isinstance(row[name], bool) for row in rows)
+        table.add_column(Text(str(name)), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_shown(row[name])) for name in names))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
 
 

@@ -293,12 +293,15 @@ CELLS = st.one_of(
 CSVS = st.tuples(st.lists(NAMES, max_size=6), st.lists(st.lists(CELLS, max_size=6), max_size=5)).map(
     lambda found: "\n".join(",".join(row) for row in (found[0], *found[1]))
 )
+PLAUSIBLE = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 101), CELLS), min_size=1, max_size=6).map(
+    lambda rows: "\n".join(["epoch,val_acc,loss", *(",".join(map(str, row)) for row in rows)])
+)
 JSONS = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), CELLS),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAMES, inner, max_size=5)),
     max_leaves=12,
 ).map(json.dumps)
-TEXTS = st.one_of(CSVS, JSONS, st.lists(JSONS, max_size=3).map("\n".join), st.text(max_size=60)).map(
+TEXTS = st.one_of(CSVS, PLAUSIBLE, JSONS, st.lists(JSONS, max_size=3).map("\n".join), st.text(max_size=60)).map(
     lambda text: text.encode("utf-8", "surrogatepass")
 )
 
@@ -342,4 +345,4 @@ def test_any_text_gives_a_frame_or_our_error_for_long(tmp_path):
         attempt()
     print(f"read_table: {len(read)} inputs, {sum(read)} of them histories")  # noqa: T201 - the number is asked for
     assert len(read) > 5 * SECONDS
-    assert 0.005 < sum(read) / len(read) < 0.99
+    assert 0.03 < sum(read) / len(read) < 0.99

@@ -187,6 +187,24 @@ class Job:
                 )  # fmt: skip
 
 
+def method_of(config: Mapping[str, Any]) -> str | None:
+    """Method that their settings name, in our words; theirs where we have none; None without any."""
+    model = config.get("MODEL")
+    if not isinstance(model, Mapping):
+        return None
+    kind, prompt = model.get("TRANSFER_TYPE"), model.get("PROMPT")
+    prompt = prompt if isinstance(prompt, Mapping) else {}
+    if not isinstance(kind, str):
+        return None
+    if kind == "prompt":
+        if prompt.get("FT_PT_MIXED"):
+            return "mixed"
+        return "vpt_deep" if prompt.get("DEEP") else "vpt_shallow"
+    if kind.startswith("partial-"):
+        return "partial_k"
+    return {"end2end": "ft", "tinytl-bias": "bias"}.get(kind, kind)
+
+
 def looks_like_log(path: Path) -> bool:
     """Whether the beginning of a file has lines of such a log; only the beginning is read."""
     if not path.is_file():

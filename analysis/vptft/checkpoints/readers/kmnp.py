@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from vptft.checkpoints.found import NORMALISATIONS, Asked, Found, FoundPrompts
+from vptft.checkpoints.histories.kmnp import method_of, read_jobs
 from vptft.checkpoints.naming import Naming
 from vptft.checkpoints.readers.settling import check_prompts, refuse_rest, settle_heads, take_head
 from vptft.checkpoints.readers.source import Source
@@ -77,23 +78,6 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
     return _another_network(source, enc, head)
 
 
-def transfer(config: Mapping[str, Any]) -> str | None:
-    """Our word for the method a configuration of theirs asks for; None where it asks for something else."""
-    model = config.get("MODEL", {})
-    prompt = model.get("PROMPT", {}) if isinstance(model, Mapping) else {}
-    if not isinstance(model, Mapping) or not isinstance(prompt, Mapping):
-        return None
-    kind = model.get("TRANSFER_TYPE")
-    if kind == "prompt":
-        if prompt.get("FT_PT_MIXED") is True:
-            return "mixed"
-        return "vpt_deep" if prompt.get("DEEP") is True else "vpt_shallow"
-    known = {"end2end": "ft", "linear": "linear", "adapter": "adapter", "tinytl-bias": "bias", "cls": None}
-    if isinstance(kind, str) and kind.startswith("partial-"):
-        return "partial_k"
-    return known.get(kind) if isinstance(kind, str) else None
-
-
 def _vit(
     source: Source,
     asked: Asked,
@@ -121,7 +105,7 @@ def _vit(
     job_config, place = _logged(source, notes)
     shape = settle_heads(shape, asked, base, {place: _heads_of(job_config)}, sources, notes)
     methods = _methods(prompts, adapters)
-    logged = transfer(job_config)
+    logged = method_of(job_config)
     if logged is not None and logged not in methods:
         notes.append(f"{place} says {logged}, but the tensors are those of {' or '.join(methods)}.")
     elif logged is not None:
@@ -208,8 +192,6 @@ def _methods(prompts: FoundPrompts | None, adapters: Mapping[str, torch.Tensor])
 
 def _logged(source: Source, notes: list[str]) -> tuple[Mapping[str, Any], str]:
     """Configuration of the last job in the log beside the weights, and where it stands; empty without one."""
-    from vptft.checkpoints.histories.kmnp import read_jobs
-
     path = source.beside(LOG)
     if path is None:
         notes.append(f"There is no {LOG} beside the weights: method, recipe and heads are not told by a log.")

@@ -113,7 +113,7 @@ def _prompts(
     layers = tuple(sorted(tokens))
     lengths = {layer: tokens[layer].shape[1] for layer in layers}
     length = asked.prompt_length or min(lengths.values())
-    if asked.prompt_length is None and len(set(lengths.values())) > 1 or length > min(lengths.values()):
+    if (asked.prompt_length is None and len(set(lengths.values())) > 1) or length > min(lengths.values()):
         raise CheckpointError(
             f"{source.path} has prompts of lengths {sorted(set(lengths.values()))}; one length for all layers is read.",
             "Give the length its configuration used with --prompt-length.",

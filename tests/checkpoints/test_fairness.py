@@ -114,7 +114,7 @@ LOG = """[11/23 04:52:38][INFO] visual_prompt:   95: Rank of current process: 0.
 'PROMPT': CfgNode({{'DEEP': True, 'FT_PT_MIXED': {mixed}}})}}), 'SOLVER': CfgNode({{'OPTIMIZER': '{optimizer}', \
 'WEIGHT_DECAY': {decay}, 'TOTAL_EPOCH': 1}}), 'DATA': CfgNode({{'NAME': 'vtab-dtd', 'FEATURE': '{feature}'}})}})
 [11/23 04:52:38][INFO] visual_prompt:  163: Training 1 / 1 epoch, with learning rate 0.1
-[11/23 04:52:38][INFO] visual_prompt:  215: Epoch 1 / 1: avg data time: 3.8e-04, avg batch time: 0.01, average train loss: 5.0
+[11/23 04:52:38][INFO] visual_prompt:  215: Epoch 1 / 1: avg data time: 1, avg batch time: 1, average train loss: 5.0
 """
 
 

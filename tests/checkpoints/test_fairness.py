@@ -1,9 +1,11 @@
 """The recipe lint names what formats differ in, where it stands, and nothing on a fair pair."""
 
+from dataclasses import replace
+
 import pytest
 
 from vptft.checkpoints.fairness import ASPECTS, Fairness, measure
-from vptft.checkpoints.recipe import Fact, Recipe, read_recipe
+from vptft.checkpoints.recipe import Fact, Recipe, of_run, read_recipe
 from vptft.errors import CheckpointError
 
 
@@ -90,6 +92,17 @@ def test_the_verdict_follows_its_rule(change, verdict):
 
 def test_the_methods_own_learning_rate_is_no_confound():
     assert measure([(recipe("vpt_deep", learning_rate=1.0), recipe("ft", learning_rate=2.0))]).frame().empty
+
+
+def test_any_other_setting_of_our_runs_counts(finished):
+    changed = {"epochs": 100, "weight_decay": 0.5, "only_here": True, "lr": 9.0, "key": "x"}
+    vpt = finished["vpt_deep"]
+    vpt = replace(vpt, info=replace(vpt.info, settings={**vpt.info.settings, **changed}))
+    result = measure([(of_run(vpt), of_run(finished["ft"]))] * 2)
+    assert result.differences() == [
+        "weight decay: 0.5 vs 0.01", "epochs: 100 vs 2", "setting only_here: True vs 0",
+    ]  # fmt: skip
+    assert result.n_pairs == 2
 
 
 def test_two_of_one_method_and_nothing_are_refused(tmp_path):

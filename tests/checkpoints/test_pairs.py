@@ -58,14 +58,3 @@ def test_two_runs_of_one_cell_are_refused_by_folder(make_run):
 def test_nothing_to_pair_is_an_error():
     with pytest.raises(CheckpointError, match=r"No pair .*\n.*lists what is there"):
         pair_runs([])
-
-
-def test_the_learning_rate_is_searched_and_no_confound(make_run):
-    (pair,) = pair_runs([make_run("vpt_deep", settings={"lr": 0.1, "key": "x"}), make_run("ft")])
-    assert pair.confounds == []
-
-
-def test_any_other_difference_is_a_confound(make_run):
-    changed = {"epochs": 100, "weight_decay": 0.5, "only_here": True}
-    (pair,) = pair_runs([make_run("vpt_deep", settings=changed), make_run("ft")])
-    assert pair.confounds == ["epochs: 100 vs 2", "only_here: True vs None", "weight_decay: 0.5 vs 0.01"]

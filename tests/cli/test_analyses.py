@@ -29,7 +29,7 @@ def test_quadrants_warn_of_confounds(call, train, squares, tmp_path):
         "quadrants", tmp_path / "runs", "--reference", squares, "--extractor", "tiny:32", "--images", 20, "--json"
     )
     assert result.exit_code == 0
-    assert "warning: the two sides differ in more than the method: weight_decay: 0.01 vs 0.5" in result.stderr
+    assert "warning: the two sides differ in more than the method: weight decay: 0.01 vs 0.5" in result.stderr
 
 
 def test_overfitting_gives_one_row_a_run(parsed, finished):

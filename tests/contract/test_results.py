@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import vptft
+from vptft.checkpoints import fairness
+from vptft.checkpoints.recipe import Fact, Recipe
 from vptft.data.images import Skipped
 from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
@@ -101,7 +103,16 @@ def attention(finished, masks):
     )  # fmt: skip
 
 
+def fair(vpt, ft):
+    pair = [
+        Recipe(name=f"{method}, 001", producer="NA", method=method, facts=facts, cautions=(Fact("NA", "a:1"),))
+        for method, facts in (("vpt_deep", vpt), ("ft", ft))
+    ]
+    return fairness.measure([tuple(pair)], settings=SETTINGS)
+
+
 MADE = {
+    "recipes": lambda finished: fair({"epochs": Fact(1, "a, b.txt:1")}, {"epochs": Fact("NA", "c")}),
     "distance": lambda finished: between(12),
     "distance by class, extrapolated": lambda finished: between(40, per_class=True, debias="infinity"),
     "distance of two images": lambda finished: between(2, per_class=True),
@@ -114,7 +125,7 @@ MADE = {
     "attention without masks": lambda finished: attention(finished, None),
 }
 KINDS = (
-    distance.SetDistance, quadrants.Quadrants, overfitting.OverfittingCurves, slices.LossSlice, maps.AttentionMaps,
+    fairness.Fairness, distance.SetDistance, quadrants.Quadrants, overfitting.OverfittingCurves, slices.LossSlice, maps.AttentionMaps,
 )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from vptft.checkpoints import fairness
+from vptft.checkpoints.recipe import Fact, Recipe
 from vptft.evidence.statistics import PairedDraw
 from vptft.storage import slug, write_json
 from vptft.when import quadrants
@@ -180,6 +182,13 @@ def make_attention(task, *, n=12, layers=12, grid=4, size=56, classes=None):
     )
 
 
+def make_fairness(decays=(0.0, 0.01)):
+    """One pair whose weight decays differ, or do not."""
+    told = [{"weight decay": Fact(decay, "run.json")} for decay in decays]
+    pair = [Recipe(name=m, producer="", method=m, facts=f) for m, f in zip(("vpt_deep", "ft"), told, strict=True)]
+    return fairness.measure([tuple(pair)])
+
+
 def facts(tasks=TASKS, seeds=(0,)):
     """What ``study.json`` holds."""
     return {
@@ -216,6 +225,7 @@ def facts(tasks=TASKS, seeds=(0,)):
 
 def save_study(folder, *, tasks=TASKS, gaps=GAPS, distances=DISTANCES, seeds=(0,), classes=None):
     """Write a whole study, laid out as the quickstart lays it out."""
+    make_fairness().save(folder / "fairness")
     make_quadrants(tasks, gaps, distances, seeds=len(seeds)).save(folder / "quadrants")
     make_curves(tasks, seeds=seeds).save(folder / "overfitting")
     for task, distance in zip(tasks, distances, strict=True):

@@ -68,7 +68,8 @@ def test_the_page_answers_judges_and_shows_every_analysis(study, tmp_path):
     assert "hold the test images only" in page.text
     for hypothesis in HYPOTHESES.values():
         assert hypothesis.statement in page.text
-    assert page.text.count("not measured here") == 4  # C0, W3, Y2, Y3
+    assert page.text.count("not measured here") == 3  # W3, Y2, Y3
+    assert "weight decay differ" in page.text
     assert page.text.count("How this can mislead.") == 5
     images = [attributes for tag, attributes in page.tags if tag == "img"]
     assert len(images) == 5 + 2 * len(TASKS)
@@ -213,7 +214,9 @@ def test_a_set_measured_twice_in_a_space_leaves_the_page_without_ranks(tmp_path)
 
 
 def study_of(distances):
-    return Study(facts={}, quadrants=None, distances=tuple(distances), curves=None, slices=(), attention=())
+    return Study(
+        facts={}, fairness=None, quadrants=None, distances=tuple(distances), curves=None, slices=(), attention=()
+    )
 
 
 def test_each_distance_stands_in_the_table_with_all_that_it_takes_to_read_it(small_study, tmp_path):
@@ -283,7 +286,7 @@ def test_long_tables_are_folded(tmp_path):
 
 def test_findings_come_from_every_result(study):
     found = load_study(study).findings()
-    assert [finding.hypothesis for finding in found] == ["W1", "W2", "Y1", *["Y4"] * len(TASKS)]
+    assert [finding.hypothesis for finding in found] == ["C0", "W1", "W2", "Y1", *["Y4"] * len(TASKS)]
 
 
 def test_the_answer_counts_where_a_quadrant_holds_several_tasks_and_never_pools_pretraining():

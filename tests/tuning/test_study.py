@@ -3,8 +3,10 @@ from dataclasses import replace
 
 import pytest
 
+from vptft.checkpoints.fairness import measure
 from vptft.checkpoints.native import find_runs, load_run
 from vptft.checkpoints.pairs import pair_runs
+from vptft.checkpoints.recipe import of_run
 from vptft.tuning import study
 from vptft.tuning.methods import METHODS
 from vptft.tuning.study import (
@@ -84,7 +86,8 @@ def test_both_methods_get_the_same_search_and_the_same_seeds(recorded, size, tmp
     assert [(run.info.method, run.info.seed) for run in runs] == [
         ("ft", 0), ("ft", 1), ("vpt_deep", 0), ("vpt_deep", 1),
     ]  # fmt: skip
-    assert all(not pair.confounds for pair in pair_runs(runs))
+    pairs = [(of_run(pair.vpt), of_run(pair.ft)) for pair in pair_runs(runs)]
+    assert measure(pairs).differences() == []
     for run in runs:
         scores = json.loads(search_file(tmp_path / "study", "toy/colour", run.info.method).read_text())
         assert [float(lr) for lr in scores] == list(METHODS[run.info.method].learning_rates)

@@ -114,6 +114,13 @@ ASPECTS: dict[str, Aspect] = {
 """In the order they are reported. The learning rate is absent: each method may have its own, if searched equally."""
 
 
+ANOTHER_SETTING = Aspect(
+    severity="major", why="a setting of training differs", remedy="Train both with the same settings.", needed=False,
+    one_sided=True,
+)  # fmt: skip
+"""Of settings that have no entry of their own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fairness(Result):
     """What differs between VPT and FT besides the method, pair by pair.
@@ -140,6 +147,11 @@ class Fairness(Result):
     def confounds(self) -> pd.DataFrame:
         """Rows of what differs."""
         return self.table[self.table["kind"] == "confound"]
+
+    def differences(self) -> list[str]:
+        """Give what differs, each difference once: ``weight decay: 0.01 vs 0.5`` is VPT's value and FT's."""
+        shown = self.confounds[["aspect", "vpt", "ft"]].drop_duplicates()
+        return [f"{row.aspect}: {row.vpt} vs {row.ft}" for row in shown.itertuples()]
 
     def findings(self) -> tuple[Finding, ...]:
         """C0: supported where nothing that was told differs and nothing needed is untold."""
@@ -206,11 +218,12 @@ def measure(pairs: Sequence[tuple[Recipe, Recipe]], *, settings: dict[str, Any] 
 
 def _remarks(vpt: Recipe, ft: Recipe) -> list[dict[str, Any]]:
     rows = []
-    for name, aspect in ASPECTS.items():
+    others = [name for name in {**vpt.facts, **ft.facts} if name not in ASPECTS and name != "learning rate"]
+    for name, aspect in {**ASPECTS, **dict.fromkeys(others, ANOTHER_SETTING)}.items():
         one, other = vpt.facts.get(name), ft.facts.get(name)
         if aspect.one_sided:
-            one = one or (Fact(0, "the method has none") if other is not None else None)
-            other = other or (Fact(0, "the method has none") if one is not None else None)
+            one = one or (Fact(0, "it has none") if other is not None else None)
+            other = other or (Fact(0, "it has none") if one is not None else None)
         row = {
             "aspect": name,
             "severity": aspect.severity,

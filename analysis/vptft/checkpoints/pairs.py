@@ -1,13 +1,10 @@
-"""Pairing runs: VPT and FT of the same task, seed, size and backbone, and what else differs between them."""
+"""Pairing runs: VPT and FT of the same task, seed, size and backbone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vptft.checkpoints.native import Run
 from vptft.errors import CheckpointError
-
-SEARCHED = {"lr", "key"}
-"""Settings that a method may choose for itself; any other difference is a confound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,13 +13,6 @@ class RunPair:
 
     vpt: Run
     ft: Run
-
-    @property
-    def confounds(self) -> list[str]:
-        """Settings, besides the learning rate, in which the two sides differ."""
-        ours, theirs = self.vpt.info.settings, self.ft.info.settings
-        names = sorted((ours.keys() | theirs.keys()) - SEARCHED)
-        return [f"{n}: {ours.get(n)} vs {theirs.get(n)}" for n in names if ours.get(n) != theirs.get(n)]
 
 
 def pair_runs(runs: Iterable[Run], *, method: str = "vpt_deep", against: str = "ft") -> list[RunPair]:

@@ -21,6 +21,13 @@ SEARCH, FINAL = "_val", "_finalfinal"
 """Ends of the names of their folders: the search for a learning rate, and the runs on training and validation data."""
 
 
+NAMED_SETTINGS = {
+    "batch_size", "epochs", "warmup_fraction", "schedule", "optimizer", "weight_decay", "head_lr", "lr", "seed",
+    "image_size", "n_train", "prompt_dropout", "key",
+}  # fmt: skip
+"""Settings of our runs that are aspects by a name of their own; any other is compared under ``setting NAME``."""
+
+
 class Fact(NamedTuple):
     """A value, and the file and line that tell it."""
 
@@ -144,6 +151,8 @@ def of_run(run: "Run") -> Recipe:
     if info.prompts is not None:
         values["prompt dropout"] = info.prompts.get("dropout")
     facts = {aspect: Fact(value, place) for aspect, value in values.items() if value is not None}
+    others = settings.keys() - NAMED_SETTINGS
+    facts |= {f"setting {name}": Fact(settings[name], place) for name in sorted(others) if settings[name] is not None}
     imported = info.imported or {}
     facts |= {name: Fact(value, f"{place} imported") for name, value in imported.get("recipe", {}).items()}
     cautions = tuple(Fact(text, f"{place} imported") for text in imported.get("cautions", ()))

@@ -58,7 +58,7 @@ def quadrants(
         for task in tasks
     }
     result = assemble.quadrant_plane(pairs, distances, seed=seed, folder=results / "quadrants" if results else None)
-    for confound in sorted({text for pair in pairs for text in pair.confounds}):
+    for confound in assemble.fairness_of(pairs, folder=results / "fairness" if results else None).differences():
         say(f"warning: the two sides differ in more than the method: {confound}")
     if out:
         save_figure(draw_quadrants(result, reference=reference), out / "figures" / "quadrants")

@@ -136,6 +136,7 @@ def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path,
 
     return [
         Step("distances", 20, distances),
+        Step("recipes", 1, lambda: assemble.fairness_of(pairs, folder=results / "fairness")),
         Step("quadrants", 1, lambda: assemble.quadrant_plane(pairs, distances(), seed=0, folder=results / "quadrants")),
         Step("curves", 1, lambda: assemble.curves(runs, folder=results / "overfitting")),
         *(Step(f"loss slice: {run.label}", 7, partial(slice_of, run)) for p in first for run in (p.vpt, p.ft)),

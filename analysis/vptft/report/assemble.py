@@ -13,8 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from vptft.checkpoints import fairness
+from vptft.checkpoints.fairness import Fairness
 from vptft.checkpoints.native import Run
 from vptft.checkpoints.pairs import RunPair
+from vptft.checkpoints.recipe import of_run
 from vptft.data import registry
 from vptft.data.images import ImageSet
 from vptft.data.tasks import NEAR_OBJECTIVES
@@ -86,6 +89,16 @@ def distance(
     return saved_or(
         SetDistance, folder, inputs, lambda made: measure_distance(first, second, options=options, settings=made)
     )
+
+
+def fairness_of(pairs: Sequence[RunPair], *, folder: Path | None = None) -> Fairness:
+    """What differs between the two sides of each pair besides the method."""
+    inputs = {"runs": [[_identity(pair.vpt), _identity(pair.ft)] for pair in pairs]}
+
+    def make(settings: dict[str, Any]) -> Fairness:
+        return fairness.measure([(of_run(pair.vpt), of_run(pair.ft)) for pair in pairs], settings=settings)
+
+    return saved_or(Fairness, folder, inputs, make)
 
 
 def quadrant_plane(
@@ -267,7 +280,7 @@ def study_summary(
             if run.info.seed == size.seeds[0]
         },
         "edges": edges_of_search(folder, runs),
-        "confounds": sorted({text for pair in pairs for text in pair.confounds}),
+        "confounds": fairness_of(pairs).differences(),
         "runs": [
             {**{name: getattr(run.info, name) for name in shown}, "folder": str(run.folder.relative_to(folder))}
             for run in runs

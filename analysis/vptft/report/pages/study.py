@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from vptft.checkpoints.fairness import Fairness
 from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
 from vptft.evidence.results import Result
@@ -26,13 +27,14 @@ class Study:
     ----------
     facts
         The content of ``study.json``: sizes, backbone, runs, provenance.
-    quadrants, distances, curves, slices, attention
+    fairness, quadrants, distances, curves, slices, attention
         The results; None or empty where there is none.
     missing
         Why, for each folder of the study that gave no result.
     """
 
     facts: Mapping[str, Any]
+    fairness: Fairness | None
     quadrants: Quadrants | None
     distances: tuple[SetDistance, ...]
     curves: OverfittingCurves | None
@@ -42,7 +44,8 @@ class Study:
 
     def results(self) -> Iterator[Result]:
         """Give every result, in the order of the page."""
-        yield from filter(None, (self.quadrants, *self.distances, self.curves, *self.slices, *self.attention))
+        single = (self.fairness, self.quadrants, *self.distances, self.curves)
+        yield from filter(None, (*single, *self.slices, *self.attention))
 
     def findings(self) -> list[Finding]:
         """Give all findings of all results, in the order of the page."""
@@ -63,6 +66,7 @@ def load_study(results: Path) -> Study:
     missing: dict[str, str] = {}
     study = Study(
         facts=facts,
+        fairness=_one(Fairness, results, "fairness", missing),
         quadrants=_one(Quadrants, results, "quadrants", missing),
         distances=_each(SetDistance, results, "distance", missing),
         curves=_one(OverfittingCurves, results, "overfitting", missing),

@@ -130,7 +130,10 @@ def effect(finding: Finding) -> str:
     """Give effect, interval, unit and p as one text; empty where nothing was estimated."""
     if finding.effect is None:
         return ""
-    number = signed if finding.unit == "points" else (lambda value: f"{value:+.3g}".replace("-", "−"))
+    counted = finding.unit == "aspects that differ"
+    number = signed if finding.unit == "points" else (
+        lambda value: f"{value:{'' if counted else '+'}.3g}".replace("-", "−")
+    )  # fmt: skip
     bounds = "" if finding.low is None or finding.high is None else f" [{number(finding.low)}, {number(finding.high)}]"
     p = "" if finding.p is None else f", p = {finding.p:.2g}"
     return f"{number(finding.effect)}{bounds} {finding.unit}".strip() + p

@@ -125,7 +125,8 @@ MADE = {
     "attention without masks": lambda finished: attention(finished, None),
 }
 KINDS = (
-    fairness.Fairness, distance.SetDistance, quadrants.Quadrants, overfitting.OverfittingCurves, slices.LossSlice, maps.AttentionMaps,
+    fairness.Fairness, distance.SetDistance, quadrants.Quadrants, overfitting.OverfittingCurves, slices.LossSlice,
+    maps.AttentionMaps,
 )  # fmt: skip
 
 

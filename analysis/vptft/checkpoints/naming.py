@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from vptft.checkpoints.found import Lazy
+from vptft.errors import CheckpointError
 
 PARTS = ("weight", "bias")
 
@@ -47,13 +48,13 @@ class Naming:
             if any(part is None for part in parts):
                 continue
             found = [rest.pop(name) for name in theirs]
-            makers[timm] = partial(_joined, found)
+            makers[timm] = partial(_joined, found, theirs)
         return Lazy(makers), rest
 
     def _depth(self, state: Mapping[str, torch.Tensor]) -> int:
         start = self.block.partition("{}")[0]
         numbers = {name.removeprefix(start).partition(".")[0] for name in state if name.startswith(start)}
-        return 1 + max((int(number) for number in numbers if number.isdigit() and len(number) < 5), default=-1)
+        return 1 + max((int(number) for number in numbers if number.isdecimal() and len(number) < 5), default=-1)
 
     def _pairs(self, depth: int) -> list[tuple[tuple[str, ...], str]]:
         pairs: list[tuple[tuple[str, ...], str]] = [
@@ -78,5 +79,10 @@ class Naming:
         return pairs
 
 
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _joined(parts: list[torch.Tensor], names: tuple[str, ...]) -> torch.Tensor:
+    if len(parts) == 1:
+        return parts[0]
+    if not parts[0].ndim or any(part.shape != parts[0].shape for part in parts):
+        shapes = ", ".join(f"{name} {tuple(part.shape)}" for name, part in zip(names, parts, strict=True))
+        raise CheckpointError(f"Queries, keys and values do not go together: {shapes}.")
+    return torch.cat(parts)

@@ -64,9 +64,15 @@ def attach(vit: VisionTransformer, state: Mapping[str, torch.Tensor], *, kind: K
         A tensor does not fit, or belongs to no adapter of this kind.
     """
     names = {tuple(name.split(".adapter.")[0].split(".")) for name in state if ".adapter." in name}
-    for _, number, part in sorted(names, key=lambda item: (int(item[1]), item[2])):
+    for root, number, part in sorted(names, key=lambda item: (int(item[1]), item[2])):
+        weight = state.get(f"{root}.{number}.{part}.adapter.down.weight")
+        if int(number) >= len(vit.blocks) or weight is None or weight.ndim != 2 or 0 in weight.shape:
+            raise WeightsError(
+                f"The adapter of block {number} does not fit: the backbone has {len(vit.blocks)} blocks, the adapter's "
+                f"first weight {'is missing' if weight is None else f'has shape {tuple(weight.shape)}'}."
+            )
         module: Any = getattr(vit.blocks[int(number)], part)
-        bottleneck = state[f"blocks.{number}.{part}.adapter.down.weight"].shape[0]
+        bottleneck = weight.shape[0]
         adapter: nn.Module
         if kind == "pfeiffer":
             adapter = Pfeiffer(width=vit.embed_dim, bottleneck=bottleneck)

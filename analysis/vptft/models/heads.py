@@ -56,12 +56,12 @@ def make_head(state: Mapping[str, torch.Tensor]) -> nn.Module:
 
 def _hidden(state: Mapping[str, torch.Tensor]) -> nn.Sequential:
     numbers = {name.partition(".")[0] for name in state}
-    if not all(number.isdigit() and len(number) < 4 for number in numbers):
+    if not all(number.isdecimal() and len(number) < 4 for number in numbers):
         raise WeightsError(f"The head's hidden layers are named {sorted(numbers)[:6]}; expected numbers.")
     layers: list[nn.Module] = []
     for first in range(0, 1 + max(map(int, numbers)), 4):
         weight = state.get(f"{first}.weight")
-        if weight is None or weight.ndim != 2:
+        if weight is None or weight.ndim != 2 or 0 in weight.shape:
             raise WeightsError(f"The head's hidden layer {first} has no weight of two dimensions.")
         layers += [nn.Linear(weight.shape[1], weight.shape[0], bias=f"{first}.bias" in state), nn.ReLU()]
         normed = f"{first + 2}.running_mean" in state

@@ -172,7 +172,7 @@ def shape_of(state: "Mapping[str, torch.Tensor]", *, source: object) -> VitShape
     """
 
     def sizes(name: str, ndim: int) -> tuple[int, ...]:
-        if name not in state or state[name].ndim != ndim:
+        if name not in state or state[name].ndim != ndim or 0 in state[name].shape:
             found = "is missing" if name not in state else f"has shape {tuple(state[name].shape)}"
             raise WeightsError(f"{source} holds no plain vision transformer: {name} {found}.")
         return tuple(state[name].shape)

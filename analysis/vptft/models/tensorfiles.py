@@ -25,9 +25,16 @@ Container = Literal["torch", "safetensors", "npz"]
 
 MAX_EXPANSION, SMALL = 200, 64 << 20
 """An archive member may unpack to that many times its size, or to 64 MiB; floats compress far less."""
+MAX_SHARING = 4
+"""Tensors may be views of the same bytes, as tied weights are; beyond that many times (and 64 MiB) they only claim."""
 MAX_DEPTH = 20
 """How deep containers of tensors may be nested."""
 NOT_PLAIN_WEIGHTS = "Save plain tensors: torch.save(model.state_dict(), FILE), or safetensors."
+
+_DTYPES = {
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool,
+}  # fmt: skip
 
 # What ``weights_only`` does not know but training programs store beside their weights, each read as something inert:
 # the settings of a command line (NOAH keeps its argparse.Namespace in the checkpoint).
@@ -68,10 +75,10 @@ def open_tensors(path: Path) -> TensorFile:
     except WeightsError:
         raise
     except (SafetensorError, MemoryError, RecursionError) as error:
-        raise WeightsError(f"{path} is damaged: {error or type(error).__name__}.") from error
+        raise WeightsError(f"{path} is damaged: {_escaped(str(error)) or type(error).__name__}.") from error
     except Exception as error:
         # numpy, zipfile, zlib and torch each have their own errors for a damaged file; all mean the same here.
-        raise WeightsError(f"{path} could not be read as weights: {error}") from error
+        raise WeightsError(f"{path} could not be read as weights: {_escaped(str(error))}") from error
 
 
 def load_pickled(path: Path, allowed: Iterable[tuple[Any, str]] = ()) -> Any:
@@ -82,13 +89,18 @@ def load_pickled(path: Path, allowed: Iterable[tuple[Any, str]] = ()) -> Any:
     WeightsError
         An object of a class that is not allowed, or a damaged file.
     """
-    mapped = zipfile.is_zipfile(path)
-    if mapped:
-        _check_torch_archive(path)
     try:
+        mapped = zipfile.is_zipfile(path)
+        if mapped:
+            _check_torch_archive(path)
         with torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about pickle protocols it may not know; errors stay errors
+            if path.suffix == ".safetensors":  # torch.load goes by such a name, not by what is in the file
+                with path.open("rb") as file:
+                    return torch.load(file, map_location="cpu", weights_only=True)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except WeightsError:
+        raise
     except Exception as error:
         # weights_only's own refusals, and whatever a damaged pickle makes of itself.
         raise WeightsError(*_why_not(path, error)) from error
@@ -133,26 +145,45 @@ def state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:
     Raises
     ------
     WeightsError
-        There is no mapping from names to tensors in it.
+        There is no mapping from names to tensors in it, or one is no plain array of numbers.
     """
-    found = _find_tensors(content)
+    found = _find_tensors(content, set())
     if not found:
         what = f"a {type(content).__name__}" if not isinstance(content, Mapping) else f"keys {_some(content)}"
         raise WeightsError(f"{path} holds no tensors by name: it has {what}.", NOT_PLAIN_WEIGHTS)
+    _check_tensors(found, path)
     for prefix in ("module.", "_orig_mod.", "module.", "model."):
         if all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): value for name, value in found.items()}
-    return found
+    return {name: value.detach() for name, value in found.items()}
 
 
-def _find_tensors(content: Any, depth: int = 0) -> dict[str, torch.Tensor]:
-    if not isinstance(content, Mapping) or depth > MAX_DEPTH:
+def _find_tensors(content: Any, seen: set[int], depth: int = 0) -> dict[str, torch.Tensor]:
+    """Tensors of the innermost wrapper; ``seen`` holds the wrappers without any, each of which is entered once."""
+    if not isinstance(content, Mapping) or depth > MAX_DEPTH or id(content) in seen:
         return {}
+    seen.add(id(content))
     for key in ("state_dict", "model", "model_state_dict", "net", "model_ema"):
-        inner = _find_tensors(content.get(key), depth + 1)
+        inner = _find_tensors(content.get(key), seen, depth + 1)
         if inner:
             return inner
     return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, torch.Tensor)}
+
+
+def _check_tensors(found: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse names no terminal can show, tensors that are no plain arrays, and views far larger than their bytes."""
+    for name, value in found.items():
+        if not name.isprintable():
+            raise WeightsError(f"{path} names a tensor {_escaped(name)}: such characters are in no program's names.")
+        plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+        if not plain or value.dtype not in _DTYPES:
+            what = f"{value.layout} tensor of {value.dtype} on {value.device.type}"
+            raise WeightsError(f"{path}: {name[:80]} is a {what}; plain arrays of numbers are read.")
+    storages = [value.untyped_storage() for value in found.values()]
+    held = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    claimed = sum(value.numel() * value.element_size() for value in found.values())
+    if claimed > SMALL + MAX_SHARING * held:
+        raise WeightsError(f"{path} is damaged: its tensors claim {claimed} bytes, of which there are {held}.")
 
 
 def _sniff_zip(path: Path) -> Container:
@@ -173,6 +204,8 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = path.stat().st_size
+            if sum(info.file_size for info in archive.infolist()) > max(SMALL, MAX_EXPANSION * size):
+                raise WeightsError(f"{path} would unpack to far more than its {size} bytes: that is no file of weights.")
             for info in archive.infolist():
                 name = PurePosixPath(info.filename)
                 if name.is_absolute() or ".." in name.parts or "\\" in info.filename:
@@ -229,17 +262,22 @@ def _why_not(path: Path, error: Exception) -> tuple[str, str]:
         "Trying to call reduce for unrecognized function ",
     ):
         if mark in text:
-            name = text.split(mark, 1)[1].split()[0].strip("`.,'<>")
+            name = _escaped((text.split(mark, 1)[1].split() or ["something"])[0].strip("`.,'<>"))
             return (
                 f"{path} holds a pickled object of {name}: to load it would run code, so it is refused.",
                 NOT_PLAIN_WEIGHTS,
             )
     # torch's own text advises to load it all the same; only its last reason is passed on.
     reason = text.rpartition("WeightsUnpickler error:")[2].strip().splitlines()
-    said = reason[0].strip() if reason and "weights_only" not in reason[0] else type(error).__name__
+    said = _escaped(reason[0].strip()) if reason and "weights_only" not in reason[0] else type(error).__name__
     return f"{path} is damaged, or holds something else than plain tensors: {said}", NOT_PLAIN_WEIGHTS
 
 
 def _some(names: Iterable[Any], count: int = 5) -> str:
-    shown = [str(name)[:60] for name in names]
+    shown = [_escaped(str(name)) for name in names]
     return ", ".join(shown[:count]) + (f" and {len(shown) - count} more" if len(shown) > count else "")
+
+
+def _escaped(text: str, length: int = 200) -> str:
+    """Text from a file, short and without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:length])

@@ -81,7 +81,7 @@ def _bare(name: str) -> str:
 def _depth(rest: dict[str, torch.Tensor]) -> int:
     start = "Transformer/encoderblock_"
     numbers = {name.removeprefix(start).partition("/")[0] for name in rest if name.startswith(start)}
-    return 1 + max((int(number) for number in numbers if number.isdigit() and len(number) < 5), default=-1)
+    return 1 + max((int(number) for number in numbers if number.isdecimal() and len(number) < 5), default=-1)
 
 
 def _block(
@@ -138,6 +138,9 @@ def _made(
 def _stacked(
     parts: list[torch.Tensor], change: Callable[[torch.Tensor], torch.Tensor], name: str, source: Source
 ) -> torch.Tensor:
+    if not parts[0].ndim or any(part.shape != parts[0].shape for part in parts):
+        shapes = ", ".join(str(tuple(part.shape)) for part in parts)
+        raise CheckpointError(f"{source.path}: {name}, key and value have shapes {shapes}; expected the same.")
     return torch.cat([_made(part, change, name, source) for part in parts])
 
 

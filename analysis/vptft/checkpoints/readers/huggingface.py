@@ -106,7 +106,7 @@ def module_of(name: str) -> tuple[str, int | None] | None:
     for block in (BLOCK_OLD, BLOCK_NEW):
         start = block.partition("{}")[0]
         number, _, inside = bare.removeprefix(start).partition(".")
-        if not bare.startswith(start) or not number.isdigit():
+        if not bare.startswith(start) or not (number.isdecimal() and len(number) < 5):
             continue
         for split in (SPLIT_OLD, SPLIT_NEW):
             if inside in split:

@@ -50,8 +50,8 @@ def build_model(found: Found) -> TunedModel:
 
 def _checked(state: Mapping[str, torch.Tensor], found: Found) -> dict[str, torch.Tensor]:
     """Tensors in float32, unless one holds something that is no number."""
-    tensors = dict(state)
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise WeightsError(f"{found.path} holds NaN or infinite values in {', '.join(broken[:4])}.")
-    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    return tensors

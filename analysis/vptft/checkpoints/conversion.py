@@ -11,6 +11,7 @@ import torch
 
 from vptft.checkpoints.building import build_model
 from vptft.checkpoints.found import BY_DESCRIPTION, Found, Normalisation
+from vptft.checkpoints.histories import read_history
 from vptft.checkpoints.histories.kmnp import Job, looks_like_log, read_jobs
 from vptft.checkpoints.histories.kmnp_results import read_logits
 from vptft.checkpoints.native import HISTORY_COLUMNS, Predictions, Run, RunInfo, save_run, write_tensors
@@ -77,7 +78,7 @@ def convert(
     own_base, state = _parts(model, found, base)
     job = _job(found)
     recipe = None if job is None else of_job(job)
-    history = _history(job)
+    history = _history(found, job)
     predictions = _predictions(found)
     n_classes = found.n_classes or 0
     info = RunInfo(
@@ -189,11 +190,13 @@ def _job(found: Found) -> Job | None:
     return jobs[-1] if jobs else None
 
 
-def _history(job: Job | None) -> pd.DataFrame:
-    if job is None:
+def _history(found: Found, job: Job | None) -> pd.DataFrame:
+    """The history beside the weights, of whatever kind; empty where there is none that can be read."""
+    try:
+        frame = read_history(found.path.parent) if job is None else job.frame()
+    except VptftError:
         return pd.DataFrame(columns=list(HISTORY_COLUMNS))
-    frame = job.frame().assign(seconds=np.nan)
-    return frame[list(HISTORY_COLUMNS)]
+    return frame.assign(seconds=np.nan)[list(HISTORY_COLUMNS)]
 
 
 def _accuracy(history: pd.DataFrame) -> float | None:

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from vptft.checkpoints.found import BY_DESCRIPTION, NORMALISATIONS, Asked, Found, Normalisation
+from vptft.checkpoints.histories.kmnp import looks_like_log
 from vptft.checkpoints.matching import layer_of, place_of
 from vptft.checkpoints.readers import Reading, read_checkpoint
-from vptft.checkpoints.recipe import Recipe, read_recipe
+from vptft.checkpoints.readers.kmnp import LOG
+from vptft.checkpoints.recipe import Recipe, of_found, read_recipe
 from vptft.errors import VptftError, WeightsError
 from vptft.models.fingerprint import add_tensor
 from vptft.models.shape import check_names
@@ -43,7 +45,7 @@ class Inspection:
     about: Mapping[str, Any]
     layers: tuple[Mapping[str, Any], ...]
     sources: Mapping[str, str]
-    recipe: Recipe | None
+    recipe: Recipe
     metrics: Mapping[str, float]
     unknown: tuple[str, ...]
 
@@ -69,7 +71,7 @@ def inspect(path: Path, asked: Asked = Asked()) -> Inspection:  # noqa: B008 - a
         except WeightsError as error:
             unknown.append(error.problem)
     fingerprint, layers = _layers(reading, unknown)
-    recipe = _recipe(found.path, unknown)
+    recipe = _recipe(found, unknown)
     return Inspection(
         about=_about(found, fingerprint),
         layers=layers,
@@ -199,12 +201,15 @@ def _not_finite(value: torch.Tensor) -> bool:
     return not bool(value.isfinite().all())
 
 
-def _recipe(path: Path, unknown: list[str]) -> Recipe | None:
+def _recipe(found: Found, unknown: list[str]) -> Recipe:
+    """The recipe as the log beside the weights tells it, or as far as weights alone do."""
+    log = found.path.parent / LOG
     try:
-        return read_recipe(path.parent)
+        if looks_like_log(log):
+            return read_recipe(log)
     except VptftError as error:
         unknown.append(f"Recipe: {error.problem}")
-        return None
+    return of_found(found)
 
 
 def _metrics(path: Path) -> dict[str, float]:

@@ -167,5 +167,5 @@ def place_of(layer: str) -> tuple[int, int]:
     """Sort key of :func:`layer_of`'s names: the order of the network."""
     if layer.startswith("blocks."):
         number = layer.split(".")[1]
-        return 1, int(number) if number.isdigit() else 0
+        return 1, int(number) if number.isdecimal() and len(number) < 9 else 0
     return (0, 0) if layer == "embeddings" else (2, 0)

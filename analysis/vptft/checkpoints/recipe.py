@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vptft.checkpoints.found import NORMALISATIONS, Found
 from vptft.checkpoints.histories.kmnp import Job, looks_like_log, method_of, read_jobs
+from vptft.checkpoints.readers import petl, read_checkpoint
 from vptft.checkpoints.readers.kmnp import LOG, PRODUCER
+from vptft.checkpoints.readers.source import has_weights
 from vptft.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ class Recipe:
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe of a run: our run folder, or a log of KMnP/vpt or VPT-or-FT, or a folder that holds one.
 
-    Of several jobs in one log the last is taken.
+    Of several jobs in one log the last is taken. Weights without a log tell little, and that little is taken.
 
     Raises
     ------
@@ -79,6 +82,8 @@ def read_recipe(path: Path) -> Recipe:
             jobs = read_jobs(log)
             if jobs:
                 return of_job(jobs[-1])
+    if path.is_file() or (path.is_dir() and has_weights(path)):
+        return of_found(read_checkpoint(path).found)
     raise CheckpointError(
         f"Nothing at {path} tells how it was trained.",
         f"Give one of our run folders, or a folder with a {LOG} of {PRODUCER}.",
@@ -111,7 +116,8 @@ def of_job(job: Job) -> Recipe:
     if method is not None and not (method.startswith("vpt") or method == "mixed"):
         facts.pop("prompt dropout", None)
     facts |= _optimiser(job, logged)
-    facts["normalisation"] = Fact("ImageNet mean and standard deviation", f"{THEIR_CODE}: every data set alike")
+    mean, std = NORMALISATIONS["imagenet"]
+    facts["normalisation"] = Fact(f"mean {mean}, deviation {std}", f"{THEIR_CODE}: ImageNet's, every data set alike")
     facts["selection"] = Fact("validation accuracy of the last epoch", f"{THEIR_CODE}: tune_vtab")
     if method in ("ft", "vpt_deep", "vpt_shallow", "linear", "mixed"):
         drops = method == "ft"
@@ -157,6 +163,22 @@ def of_run(run: "Run") -> Recipe:
     facts |= {name: Fact(value, f"{place} imported") for name, value in imported.get("recipe", {}).items()}
     cautions = tuple(Fact(text, f"{place} imported") for text in imported.get("cautions", ()))
     return Recipe(name=str(run.folder), producer="vptft-analyze", method=info.method, facts=facts, cautions=cautions)
+
+
+def of_found(found: Found) -> Recipe:
+    """What weights alone tell: their input, their classes, and what their program always does."""
+    place = str(found.path)
+    facts: dict[str, Fact] = {}
+    if found.shape is not None:
+        facts["image size"] = Fact(found.shape.image_size[0], f"{place}: position embedding")
+    if found.n_classes is not None:
+        facts["classes"] = Fact(found.n_classes, f"{place}: head")
+    if found.normalisation is not None:
+        mean, std = found.normalisation
+        facts["normalisation"] = Fact(f"mean {mean}, deviation {std}", found.sources.get("normalisation", place))
+    if found.producer == petl.PRODUCER:
+        facts["selection"] = Fact("best test accuracy of every tenth epoch", f"{petl.PRODUCER}'s source: train.py")
+    return Recipe(name=place, producer=found.producer, method=found.method, facts=facts)
 
 
 def _fraction(value: Any) -> str | None:

@@ -58,8 +58,7 @@ def inspect(
     from vptft.checkpoints.inspection import inspect as look
 
     found = look(path, _asked(backbone, heads, method, scale, prompt_length, pooling))
-    recipe = {} if found.recipe is None else found.recipe.facts
-    cautions = () if found.recipe is None else found.recipe.cautions
+    recipe, cautions = found.recipe.facts, found.recipe.cautions
     if json:
         write_json(
             {

@@ -205,7 +205,9 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             size = path.stat().st_size
             if sum(info.file_size for info in archive.infolist()) > max(SMALL, MAX_EXPANSION * size):
-                raise WeightsError(f"{path} would unpack to far more than its {size} bytes: that is no file of weights.")
+                raise WeightsError(
+                    f"{path} would unpack to far more than its {size} bytes: that is no file of weights."
+                )
             for info in archive.infolist():
                 name = PurePosixPath(info.filename)
                 if name.is_absolute() or ".." in name.parts or "\\" in info.filename:

@@ -152,7 +152,8 @@ def _points(path: Path, records: Sequence[Record], run: str, notes: list[str]) -
         )
     for number, record in enumerate(records, start=1):
         told = str(record.get(split_column) or "") if split_column else ""
-        for name, (prefix, found) in values.items():
+        for name in record.keys() & values.keys() if len(record) < len(values) else values:
+            prefix, found = values[name]
             value = _number(path, number, name, record.get(name))
             if value is None:
                 continue
@@ -168,13 +169,14 @@ def _points(path: Path, records: Sequence[Record], run: str, notes: list[str]) -
 def _known(names: Sequence[str], notes: list[str]) -> dict[str, tuple[str, Meaning]]:
     """Each known column: the run that W&B puts before it, and its meaning; of several that mean the same the first."""
     out: dict[str, tuple[str, Meaning]] = {}
+    firsts: dict[tuple[str, Meaning], str] = {}
     for name in names:
         run, _, rest = name.rpartition(" - ")
         found = _meaning(name)
         if found is None or rest.endswith(("__MIN", "__MAX")):
             continue
-        first = next((other for other, item in out.items() if item == (run, found)), None)
-        if first is None:
+        first = firsts.setdefault((run, found), name)
+        if first == name:
             out[name] = run, found
         elif found.quantity not in (STEP, EPOCH):
             notes.append(f"{name[:60]!r} says the same as {first[:60]!r}, and is left out.")

@@ -86,7 +86,8 @@ def _scalars(path: Path) -> Iterator[Scalar]:
     try:
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
-                if value.metadata.plugin_data.plugin_name == "scalars":
+                sizes = [dim.size for dim in value.tensor.tensor_shape.dim]  # it may claim any, for one number
+                if value.metadata.plugin_data.plugin_name == "scalars" and set(sizes) <= {1}:
                     yield Scalar(value.tag, event.step, float(tensor_util.make_ndarray(value.tensor)))
     except Exception as error:
         # protobuf, numpy and the record reader each have their own errors for a damaged file.

@@ -159,7 +159,7 @@ def _prompts(rest: dict[str, torch.Tensor], shape: VitShape, source: Source) -> 
     tokens = torch.cat(parts)
     stored = tokens.numel()
     if weight is not None and bias is not None:
-        tokens = F.linear(tokens, weight, bias)
+        tokens = F.linear(tokens.float(), weight.float(), bias.float())
         stored += weight.numel() + bias.numel()
     layers = tuple(range(tokens.shape[0]))
     pooled = shape.pooling == "avg"  # their MAE averages every token but cls, prompts among them

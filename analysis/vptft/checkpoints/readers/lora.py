@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -64,19 +64,31 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
             not_applicable="It holds what LoRA added to a model, not the model: pass it with --backbone"
             + (f" (trained on {named!r})." if isinstance(named, str) and named else "."),
         )  # fmt: skip
-    deltas = {module: _scaled(module, pair, config, source) for module, pair in factors.items()}
+    updates = {module: _update(module, pair, config, source) for module, pair in factors.items()}
     return Found(
         **common,
         shape=base.shape,
-        backbone=_merged(base, deltas, source),
+        backbone=_merged(base, updates, source),
         normalisation=base.normalisation,
         sources={**base.sources, **sources},
-        notes=(*base.notes, f"LoRA is merged into the weights of {len(deltas)} modules."),
+        notes=(*base.notes, f"LoRA is merged into the weights of {len(updates)} modules."),
     )
 
 
-def _scaled(module: str, pair: Mapping[str, torch.Tensor], config: Mapping[str, Any], source: Source) -> torch.Tensor:
-    """The update of one module, ``s B A`` in float32."""
+class _Update(NamedTuple):
+    """The update ``s B A`` of one module; made only once it fits, since it is far larger than its factors."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    scale: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.b.shape[0], self.a.shape[1]
+
+
+def _update(module: str, pair: Mapping[str, torch.Tensor], config: Mapping[str, Any], source: Source) -> _Update:
+    """The update of one module, with the scale that the settings give it."""
     a, b = pair.get("A"), pair.get("B")
     if a is None or b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
         raise CheckpointError(f"{source.path}: the factors of {module} do not go together.")
@@ -84,8 +96,7 @@ def _scaled(module: str, pair: Mapping[str, torch.Tensor], config: Mapping[str, 
     alpha = finite(_of_module(config, "alpha_pattern", module, config.get("lora_alpha")), "lora_alpha", CONFIG)
     if rank != a.shape[0]:
         raise CheckpointError(f"{source.path}: {module} has rank {a.shape[0]}, {CONFIG} says {rank}.")
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    return scale * (b.float() @ a.float())
+    return _Update(a, b, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
 
 
 def _of_module(config: Mapping[str, Any], pattern: str, module: str, otherwise: Any) -> Any:
@@ -96,28 +107,28 @@ def _of_module(config: Mapping[str, Any], pattern: str, module: str, otherwise: 
     return next((value for key, value in own.items() if module == key or module.endswith(f".{key}")), otherwise)
 
 
-def _merged(base: Found, deltas: Mapping[str, torch.Tensor], source: Source) -> Lazy:
+def _merged(base: Found, updates: Mapping[str, _Update], source: Source) -> Lazy:
     """The base's tensors with the updates added, each in its rows of a fused matrix."""
     backbone = base.backbone
     makers = {name: partial(backbone.__getitem__, name) for name in backbone}
     merged = Lazy(makers)
-    for module, delta in deltas.items():
+    for module, update in updates.items():
         target = module_of(module)
         name = f"{target[0]}.weight" if target else ""
         if target is None or name not in merged:
             raise CheckpointError(f"{source.path} adapts {module}, which the base {base.path} does not have.")
-        rows = (3 if target[1] is not None else 1) * delta.shape[0]
-        if (rows, delta.shape[1]) != tuple(merged[name].shape):
+        rows = (3 if target[1] is not None else 1) * update.shape[0]
+        if (rows, update.shape[1]) != tuple(merged[name].shape):
             raise CheckpointError(
-                f"{source.path}: the update of {module} is {tuple(delta.shape)}, which does not fit {name} "
+                f"{source.path}: the update of {module} is {update.shape}, which does not fit {name} "
                 f"{tuple(merged[name].shape)}."
             )
-        merged = merged.changed(name, partial(_add_rows, delta=delta, third=target[1]))
+        merged = merged.changed(name, partial(_add_rows, update=update, third=target[1]))
     return merged
 
 
-def _add_rows(weight: torch.Tensor, *, delta: torch.Tensor, third: int | None) -> torch.Tensor:
-    changed = weight.float().clone()
+def _add_rows(weight: torch.Tensor, *, update: _Update, third: int | None) -> torch.Tensor:
+    changed, delta = weight.float().clone(), update.scale * (update.b.float() @ update.a.float())
     start = 0 if third is None else third * delta.shape[0]
     changed[start : start + delta.shape[0]] += delta
     return changed

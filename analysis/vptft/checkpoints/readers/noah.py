@@ -5,6 +5,8 @@ are read into our order, cls | prompts | patches. Prompts of block i replace tho
 (with an embedding of their own) count only where the first block has none.
 """
 
+import re
+
 import torch
 
 from vptft.checkpoints.found import Asked, Found, FoundPrompts, Lazy
@@ -57,7 +59,7 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
     by_block = {
         int(name.split(".")[1]): state.pop(name)
         for name in list(state)
-        if name.startswith("blocks.") and name.endswith(f".{INPUT}") and name.split(".")[1].isdigit()
+        if name.startswith("blocks.") and name.endswith(f".{INPUT}") and re.fullmatch(r"\d{1,4}", name.split(".")[1])
     }
     backbone, rest = NAMING.to_timm(state)
     refuse_rest(
@@ -111,16 +113,16 @@ def _prompts(
         i: check_prompts(v, f"blocks.{i}.{INPUT}", width=shape.width, path=source.path) for i, v in by_block.items()
     }
     layers = tuple(sorted(tokens))
+    if not layers or layers[0] != 0 or any(tokens[layer].shape[0] != 1 for layer in layers):
+        raise CheckpointError(
+            f"{source.path} has prompts before layers {list(layers)}; expected them from the first on."
+        )
     lengths = {layer: tokens[layer].shape[1] for layer in layers}
     length = asked.prompt_length or min(lengths.values())
     if (asked.prompt_length is None and len(set(lengths.values())) > 1) or length > min(lengths.values()):
         raise CheckpointError(
             f"{source.path} has prompts of lengths {sorted(set(lengths.values()))}; one length for all layers is read.",
             "Give the length its configuration used with --prompt-length.",
-        )
-    if not layers or layers[0] != 0 or any(tokens[layer].shape[0] != 1 for layer in layers):
-        raise CheckpointError(
-            f"{source.path} has prompts before layers {list(layers)}; expected them from the first on."
         )
     if asked.prompt_length is None:
         notes.append(
@@ -131,7 +133,8 @@ def _prompts(
     return FoundPrompts(spec=PromptSpec(length=length, layers=layers), tokens=stacked, parameters=stacked.numel())
 
 
-def _argument(source: Source, name: str) -> object:
-    """One of the arguments the program was started with, kept in the checkpoint; None where they are not."""
+def _argument(source: Source, name: str) -> bool | None:
+    """A switch among the arguments the program was started with, kept in the checkpoint; None where it is not."""
     arguments = source.content.get("args") if isinstance(source.content, dict) else None
-    return getattr(arguments, name, None)
+    found = getattr(arguments, name, None)
+    return found if isinstance(found, bool) else None

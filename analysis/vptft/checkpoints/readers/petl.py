@@ -87,7 +87,7 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
 def _merged(base: Found, fact: Mapping[str, torch.Tensor], scale: float, source: Source) -> Lazy:
     """The base with every FacT update ``s V S U`` added to its matrix (Jie and Deng 2023, tensor-train form)."""
     u, v = fact.get("FacTu.weight"), fact.get("FacTv.weight")
-    if u is None or v is None or u.ndim != 2 or v.ndim != 2 or u.shape[0] != v.shape[1]:
+    if u is None or v is None or u.ndim != 2 or v.ndim != 2 or u.shape[0] != v.shape[1] or 0 in (*u.shape, *v.shape):
         raise CheckpointError(f"{source.path}: FacTu and FacTv are not two factors of one rank.")
     backbone = base.backbone
     merged = Lazy({name: partial(backbone.__getitem__, name) for name in backbone})
@@ -119,7 +119,8 @@ def _updated(
     changed, rank, width = weight.float().clone(), u.shape[0], v.shape[0]
     make: Callable[[torch.Tensor], torch.Tensor] = lambda block: scale * (v.float() @ block.float() @ u.float())  # noqa: E731
     rows, columns = changed.shape if third is None else (width, changed.shape[1])
-    if (core.shape[0] * width, core.shape[1] * u.shape[1]) != (rows * rank, columns * rank):
+    fits = core.ndim == 2 and (core.shape[0] * width, core.shape[1] * u.shape[1]) == (rows * rank, columns * rank)
+    if not fits or core.shape[0] % rank or core.shape[1] % rank:
         raise CheckpointError(
             f"{name} has shape {tuple(core.shape)}, which does not fit a matrix {tuple(weight.shape)}."
         )

@@ -8,6 +8,9 @@ from vptft.checkpoints.found import Asked, Found
 from vptft.errors import CheckpointError
 from vptft.models.shape import VitShape
 
+MAX_PROMPTS = 10_000
+"""Prompts a layer; a projection makes the model's prompts of far smaller ones, so their number must have an end."""
+
 
 def settle_heads(
     shape: VitShape,
@@ -62,7 +65,7 @@ def take_head(rest: dict[str, torch.Tensor], name: str, *, path: object) -> dict
     bias = rest.pop(f"{name}.bias", None)
     if weight is None and bias is None:
         return {}
-    if weight is None or weight.ndim != 2 or (bias is not None and tuple(bias.shape) != tuple(weight.shape[:1])):
+    if weight is None or weight.ndim != 2 or 0 in weight.shape or (bias is not None and tuple(bias.shape) != tuple(weight.shape[:1])):
         raise CheckpointError(f"{path}: {name} is no linear head (weight and bias do not go together).")
     return {"weight": weight, "bias": torch.zeros(weight.shape[0], dtype=weight.dtype) if bias is None else bias}
 
@@ -86,6 +89,6 @@ def refuse_rest(rest: Iterable[str], *, path: object, producer: str, hint: str =
 
 def check_prompts(tokens: torch.Tensor, name: str, *, width: int, path: object) -> torch.Tensor:
     """Return prompts ``(n, P, d)``; another shape is refused."""
-    if tokens.ndim != 3 or tokens.shape[-1] != width or 0 in tokens.shape:
+    if tokens.ndim != 3 or tokens.shape[-1] != width or 0 in tokens.shape or tokens.shape[1] > MAX_PROMPTS:
         raise CheckpointError(f"{path}: {name} has shape {tuple(tokens.shape)}; expected (layers, prompts, {width}).")
     return tokens

@@ -1,6 +1,7 @@
 """Source: an opened checkpoint and what lies beside it, as every reader takes it."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,11 @@ class Source:
         return found
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds weights under a known name."""
+    return any((folder / name).is_file() for name in WEIGHT_FILES)
+
+
 def open_source(path: Path) -> Source:
     """Open a file, or the weights of a folder.
 
@@ -104,6 +110,6 @@ def positive(value: Any, name: str, path: object) -> int:
 
 def finite(value: Any, name: str, path: object) -> float:
     """Return a number from somebody's settings; what is none is refused."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         raise CheckpointError(f"{path}: {name} is {value!r}; expected a number.")
     return float(value)

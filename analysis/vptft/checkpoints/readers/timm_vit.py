@@ -8,6 +8,7 @@ from vptft.checkpoints.found import Asked, Found, Lazy
 from vptft.checkpoints.naming import Naming
 from vptft.checkpoints.readers.settling import refuse_rest, settle_heads, take_head
 from vptft.checkpoints.readers.source import Source, positive
+from vptft.errors import CheckpointError
 from vptft.models.shape import shape_of
 
 PRODUCER = "timm state dict"
@@ -70,5 +71,8 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
 def fold_cls_position(backbone: Lazy) -> Lazy:
     """Fold the cls token's position into the token, as timm has models with registers: they have no slot for it."""
     position: torch.Tensor = backbone["pos_embed"][:, :1]
+    if "cls_token" not in backbone or backbone["cls_token"].shape != position.shape:
+        found = tuple(backbone["cls_token"].shape) if "cls_token" in backbone else "missing"
+        raise CheckpointError(f"The cls token is {found}; its position has shape {tuple(position.shape)}.")
     folded = backbone.changed("cls_token", lambda token: token + position)
     return folded.changed("pos_embed", lambda positions: positions[:, 1:])

@@ -113,7 +113,7 @@ def repetition(case: Case, n: int, number: int) -> dict[str, object]:
     """Draw both sets and measure: the numbers of a result, and beside them the two other ways of debiasing."""
     draw = np.random.default_rng([n, number])
     first, second = statistics(case.first(n, draw), "a"), statistics(case.second(n, draw), "b")
-    found = distance.frechet_numbers(first, second, "jackknife", np.random.default_rng(number))
+    found = distance.frechet_numbers(first, second, "jackknife", np.random.default_rng(number), seed=number)
     pair = Pair(distance._side(first), distance._side(second))
     orders = [drawing_order(np.arange(n), draw) for _ in range(2)]
     return {

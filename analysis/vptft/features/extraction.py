@@ -18,7 +18,7 @@ from vptft.storage import atomic_path, cache_folder, key_of, lock, read_arrays
 BATCH = 64
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
     """Features of the readable images of a set.
 

@@ -12,6 +12,7 @@ from vptft.data.images import Skipped
 from vptft.errors import DataError, SettingsError
 from vptft.features.statistics import Statistics
 from vptft.when.distribution import debias, distance
+from vptft.when.distribution.debias import Pair
 from vptft.when.distribution.distance import DRIVERS, DistanceSettings, SetDistance, measure
 
 TABLES = ("curve", "drivers", "classes")
@@ -466,3 +467,14 @@ def test_features_are_not_changed_by_measuring():
     before = first.values.copy()
     measure(Statistics.of(first), Statistics.of(make_features(Y, name="b")))
     np.testing.assert_array_equal(first.values, before)
+
+
+def test_a_reference_is_halved_once_however_many_sets_it_is_compared_with(monkeypatch):
+    counted = []
+    monkeypatch.setattr(distance, "Pair", lambda *sides, **more: counted.append(sides) or Pair(*sides, **more))
+    reference = make_statistics(X)
+    others = [make_statistics(Y + i, name=f"b{i}") for i in range(3)]
+    floors = [measure(reference, other).noise_floor for other in others]
+    assert len(counted) == 3 + 1 + 3  # the distances, the reference's halves, and those of each other set
+    alone = measure(make_statistics(X.copy()), make_statistics(Y + 2, name="b2"))
+    assert floors[2] == alone.noise_floor

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -227,7 +228,7 @@ def measure(
         first=first.name,
         second=second.name,
         measure_name=name,
-        **frechet_numbers(first, second, options.debias, rng),
+        **frechet_numbers(first, second, options.debias, rng, seed=options.seed),
         **_of_images(first.features, second.features, options, rng),
         **_of_classes(first.features, second.features, options, rng),
         n_first=first.n,
@@ -237,12 +238,14 @@ def measure(
     )
 
 
-def frechet_numbers(first: Statistics, second: Statistics, debias: Debias, rng: np.random.Generator) -> dict[str, Any]:
+def frechet_numbers(
+    first: Statistics, second: Statistics, debias: Debias, rng: np.random.Generator, *, seed: int
+) -> dict[str, Any]:
     """Everything about the Frechet distance, by the names of :class:`SetDistance`'s attributes."""
     sides = (_side(first), _side(second))
     pair = Pair(*sides, with_vectors=True)
     debiased, curve = _debiased(pair, first, second, debias, rng)
-    floor = _noise_floor((first, second), sides, rng)
+    floor = _noise_floor((first, second), sides, seed)
     se, drivers = _sampling(pair, first, second)
     margin = None if se is None else Z * se
     residual = floor["residual_bias"] or 0.0
@@ -299,23 +302,38 @@ def _jackknifed(pair: Pair, groups: list[np.ndarray], rng: np.random.Generator) 
     return grouped_jackknife(pair, folds)
 
 
-def _noise_floor(
-    sets: tuple[Statistics, Statistics], sides: tuple[Side, Side], rng: np.random.Generator
-) -> dict[str, Any]:
-    """Distance between disjoint halves of one set, of equal size for both sets, plug-in and debiased."""
-    halves = [_halves(each, side, rng) for each, side in zip(sets, sides, strict=True)]
+def _noise_floor(sets: tuple[Statistics, Statistics], sides: tuple[Side, Side], seed: int) -> dict[str, Any]:
+    """Distance between disjoint halves of one set, of equal size for both sets, plug-in and debiased.
+
+    A set is halved in the same way whatever it is compared with, so that the reference's floor is one number.
+    """
+    halves = [_halves(each, side, np.random.default_rng(seed)) for each, side in zip(sets, sides, strict=True)]
     sizes = [min(map(len, two)) for two in halves if two]
     if not sizes:
         return {"noise_floor": None, "noise_floor_n": 0, "residual_bias": None}
     n = min(sizes)
-    plain, left = [], []
-    for each, two in zip(sets, halves, strict=True):
-        if two and each.features is not None:
-            rows, groups = each.features.values, np.asarray(each.features.groups)
-            pair = Pair(*(Side.of_features(rows[half[:n]]) for half in two))
-            plain.append(pair.whole.value)
-            left.append(_jackknifed(pair, [groups[half[:n]] for half in two], rng))
-    return {"noise_floor": float(np.mean(plain)), "noise_floor_n": n, "residual_bias": float(np.mean(left))}
+    measured = [
+        _between_halves(each.features, two, n, seed)
+        for each, two in zip(sets, halves, strict=True)
+        if two and each.features is not None
+    ]
+    plain, left = (float(np.mean(values)) for values in zip(*measured, strict=True))
+    return {"noise_floor": plain, "noise_floor_n": n, "residual_bias": left}
+
+
+_MEASURED: WeakKeyDictionary[Features, dict[tuple[int, int], tuple[float, float]]] = WeakKeyDictionary()
+"""Distances between halves by features, size and seed: a reference is compared with many sets, but halved once."""
+
+
+def _between_halves(features: Features, halves: list[np.ndarray], n: int, seed: int) -> tuple[float, float]:
+    """Plug-in and debiased distance between ``n`` images of each half."""
+    known = _MEASURED.setdefault(features, {})
+    if (n, seed) not in known:
+        rows, groups = features.values, np.asarray(features.groups)
+        pair = Pair(*(Side.of_features(rows[half[:n]]) for half in halves))
+        rng = np.random.default_rng([seed, n])
+        known[n, seed] = pair.whole.value, _jackknifed(pair, [groups[half[:n]] for half in halves], rng)
+    return known[n, seed]
 
 
 def _halves(statistics: Statistics, side: Side, rng: np.random.Generator) -> list[np.ndarray]:

@@ -6,11 +6,15 @@ import time
 import pytest
 import torch
 
+from checkpoints.foreign_files import HEADS, Network, kmnp
 from checkpoints.kmnp_files import config, log, results, write_run
 from vptft.checkpoints import native, trees
+from vptft.checkpoints.conversion import convert
+from vptft.checkpoints.found import Asked
 from vptft.checkpoints.histories.kmnp import method_of
 from vptft.checkpoints.listed import NO_LR, ON_TEST
-from vptft.checkpoints.trees import list_runs, table
+from vptft.checkpoints.readers import read_checkpoint
+from vptft.checkpoints.trees import list_runs, summaries, table
 from vptft.errors import CheckpointError
 
 LOCATION = 'vtab-dsprites(predicted_attribute="label_x_position",num_classes=16)'
@@ -296,3 +300,12 @@ def test_nothing_to_list_is_an_error(tmp_path):
         list_runs([tmp_path / "nothing"])
     with pytest.raises(CheckpointError, match=r"logs\.md is no log of KMnP/vpt"):
         list_runs([tmp_path / "logs.md"])
+
+
+def test_a_converted_run_without_accuracy_is_listed_and_left_out_of_means(tmp_path):
+    torch.save({"model": kmnp(Network())}, tmp_path / "last_model.pth")
+    convert(read_checkpoint(tmp_path / "last_model.pth", Asked(heads=HEADS, method="linear")), tmp_path / "runs" / "a")
+    (run,) = list_runs([tmp_path / "runs"])
+    assert (run.producer, run.method, run.accuracy, run.accuracy_split) == ("vptft", "linear", None, None)
+    assert run.problems == ("converted without a test accuracy",)
+    assert summaries([run])["n"].tolist() == [0]

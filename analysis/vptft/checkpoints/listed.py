@@ -36,7 +36,6 @@ _CELL = re.compile(r"lr(?P<lr>[-+.\w]{1,40}?)_wd(?P<wd>None|[-+.\deE]{1,40})(?:_
 _CLOCK = re.compile(r"\d\d:\d\d:\d\d")
 _RUN = re.compile(r"run\d{1,4}")
 _PETL_LOG = re.compile(r"\s*(\d{1,6})\s+(?:tensor\()?([0-9.eE+-]{1,30})")
-# TRANSFER_TYPE to our word, where one word is enough.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +139,8 @@ def _own(folder: Path, *, search: bool) -> ListedRun:
     info, settings = run.info, run.info.settings
     words = (info.task, info.method, info.backbone)
     accuracy = _setting(info.test_accuracy, None)
-    if not isinstance(settings, Mapping) or not all(isinstance(word, str) for word in words) or accuracy is None:
+    kinds = isinstance(settings, Mapping) and all(isinstance(word, str) for word in words)
+    if not kinds or (accuracy is None and info.test_accuracy is not None):
         problem = f"{folder / 'run.json'} holds values of another kind than a run's"
         return ListedRun(folder=folder, producer=OURS, complete=False, problems=(problem,))
     epochs = settings.get("epochs")
@@ -153,11 +153,12 @@ def _own(folder: Path, *, search: bool) -> ListedRun:
         lr=_setting(settings.get("lr"), None),
         wd=_setting(settings.get("weight_decay"), None),
         accuracy=accuracy,
-        accuracy_split=TEST,
+        accuracy_split=None if accuracy is None else TEST,
         epochs=epochs if isinstance(epochs, int) else None,
         complete=True,
         backbone=info.backbone,
         experiment=f"{info.image_size} px, {info.n_train} training images",
+        problems=("converted without a test accuracy",) if accuracy is None else (),
     )
     if history is None:
         return listed

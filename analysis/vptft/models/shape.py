@@ -180,7 +180,11 @@ def shape_of(state: "Mapping[str, torch.Tensor]", *, source: object) -> VitShape
     width, _, patch, other = sizes("patch_embed.proj.weight", 4)
     if patch != other or patch < 1:
         raise WeightsError(f"{source} has patches of {patch} x {other} pixels; square ones are understood.")
-    numbers = {int(n) for n in (name.split(".")[1] for name in state if name.startswith("blocks.")) if n.isdecimal() and len(n) < 5}
+    numbers = {
+        int(n)
+        for n in (name.split(".")[1] for name in state if name.startswith("blocks."))
+        if n.isdecimal() and len(n) < 5
+    }
     depth = len(numbers)
     if not numbers or numbers != set(range(depth)):
         raise WeightsError(f"{source} has blocks {sorted(numbers)}; expected 0, 1, 2 and so on.")

@@ -65,7 +65,12 @@ def take_head(rest: dict[str, torch.Tensor], name: str, *, path: object) -> dict
     bias = rest.pop(f"{name}.bias", None)
     if weight is None and bias is None:
         return {}
-    if weight is None or weight.ndim != 2 or 0 in weight.shape or (bias is not None and tuple(bias.shape) != tuple(weight.shape[:1])):
+    if (
+        weight is None
+        or weight.ndim != 2
+        or 0 in weight.shape
+        or (bias is not None and tuple(bias.shape) != tuple(weight.shape[:1]))
+    ):
         raise CheckpointError(f"{path}: {name} is no linear head (weight and bias do not go together).")
     return {"weight": weight, "bias": torch.zeros(weight.shape[0], dtype=weight.dtype) if bias is None else bias}
 

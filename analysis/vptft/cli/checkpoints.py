@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vptft.cli.options import Device, Json, guarded, progress, records, say, write_json, write_rows, write_table
+from vptft.cli.options import Device, Json, guarded, plain, progress, records, say, write_json, write_rows, write_table
 
 if TYPE_CHECKING:
     from vptft.checkpoints.found import Asked, Normalisation
@@ -165,18 +165,27 @@ def evaluate(
 
     from vptft.checkpoints.evaluation import accuracy_row, candidates
     from vptft.checkpoints.evaluation import evaluate as measure
+    from vptft.checkpoints.loading import load
     from vptft.data import registry
 
-    model, size, known = _model(path, _asked(backbone, heads, method, scale, prompt_length, pooling))
-    given = _normalisation(normalise) or known
-    if save and (given is None or split != "test" or n is not None or not (path / "run.json").is_file()):
-        raise typer.BadParameter("--save keeps all test predictions of a run folder, under one normalisation")
+    loaded = load(path, _asked(backbone, heads, method, scale, prompt_length, pooling))
+    given = _normalisation(normalise) or loaded.normalisation
+    whole = split == "test" and n is None and (path / "run.json").is_file()
+    if save and not (whole and given is not None and given == loaded.normalisation):
+        raise typer.BadParameter("--save keeps all test predictions of a run folder, under its own normalisation")
     images = registry.task(task).load(split, n=n)
     rows = []
     with progress() as start:
         for name, each in candidates(given).items():
             on_batch = start(f"{task} {split}, {name}")
-            found = measure(model, images, image_size=size, normalisation=each, device=device, on_batch=on_batch)
+            found = measure(
+                loaded.model,
+                images,
+                image_size=loaded.image_size,
+                normalisation=each,
+                device=device,
+                on_batch=on_batch,
+            )
             rows.append(accuracy_row(normalise or name, found))
     if save:
         from vptft.checkpoints.native import keep_predictions, load_run
@@ -214,16 +223,15 @@ def compare(
         return
     for row in frame[frame["kind"] != "caution"].to_dict("records"):
         what = "not told by both" if row["kind"] == "unknown" else row["severity"]
-        typer.echo(f"{row['aspect']} ({what}): {row['why']}")
+        typer.echo(plain(f"{row['aspect']} ({what}): {row['why']}"))
         for side, name in (("vpt", "VPT"), ("ft", "FT")):
-            typer.echo(
-                f"    {name}: {row[side]}" + (f"   [{row[f'evidence_{side}']}]" if row[f"evidence_{side}"] else "")
-            )
+            evidence = f"   [{row[f'evidence_{side}']}]" if row[f"evidence_{side}"] else ""
+            typer.echo(plain(f"    {name}: {row[side]}{evidence}"))
         typer.echo(f"    {row['remedy']}")
     for row in frame[frame["kind"] == "caution"].to_dict("records"):
         side = "vpt" if row["vpt"] else "ft"
         say(f"note: {side.upper()}: {row[side]} ({row[f'evidence_{side}']})")
-    typer.echo(f"C0, the comparison is fair: {finding.verdict}; {finding.reason}.")
+    typer.echo(f"C0, the comparison is fair: {finding.verdict}; {plain(finding.reason)}.")
 
 
 @app.command()
@@ -266,22 +274,3 @@ def _normalisation(name: str | None) -> "Normalisation | None":
     from vptft.checkpoints.found import NORMALISATIONS
 
     return None if name is None else NORMALISATIONS[name]
-
-
-def _model(path: Path, asked: "Asked") -> "tuple[Any, int, Normalisation | None]":
-    """The model of a checkpoint or a run, its image size, and its normalisation where that is known."""
-    if (path / "run.json").is_file():
-        from vptft.checkpoints.found import Normalisation
-        from vptft.checkpoints.native import load_run
-
-        run = load_run(path)
-        known = Normalisation(tuple(run.info.mean), tuple(run.info.std))
-        return run.model(), run.info.image_size, known
-    from vptft.checkpoints.building import build_model
-    from vptft.checkpoints.readers import read_checkpoint
-
-    found = read_checkpoint(path, asked).found
-    model = build_model(found)
-    if found.shape is None:
-        raise typer.BadParameter(f"{path} is no vision transformer")
-    return model, found.shape.image_size[0], found.normalisation

@@ -106,11 +106,11 @@ def write_rows(rows: Sequence[Mapping[Any, Any]], *, title: str = "", columns: S
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=Text(plain(title)) if title else None, title_justify="left")
     names = list(columns or (rows[0] if rows else ()))
     for name in names:
         numeric = all(isinstance(row[name], Real) and not isinstance(row[name], bool) for row in rows)
-        table.add_column(Text(str(name)), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(plain(str(name))), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_shown(row[name])) for name in names))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
@@ -128,7 +128,12 @@ def write_json(value: Any) -> None:
 
 def say(text: str) -> None:
     """Write a line for the person at the terminal to stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(plain(text) + "\n")
+
+
+def plain(text: str) -> str:
+    """Text from anywhere, without what a terminal would obey: names and logs are written by strangers."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 @contextmanager
@@ -164,4 +169,4 @@ def progress() -> Iterator[Callable[..., Callable[[int, int], None]]]:
 def _shown(value: object) -> str:
     if value is None or value != value:  # a NaN differs from itself
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else plain(str(value))

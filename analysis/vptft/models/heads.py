@@ -1,6 +1,7 @@
 """Heads deeper than one linear layer, as other programs train them."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -51,6 +52,13 @@ def make_head(state: Mapping[str, torch.Tensor]) -> nn.Module:
         head.load_state_dict(named)
     except RuntimeError as error:
         raise WeightsError(f"The head's tensors do not go together: {error}") from error
+    layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
+    for before, after in pairwise(layers):
+        if before.out_features != after.in_features:
+            raise WeightsError(
+                f"The head's layers do not go together: one gives {before.out_features} features, the next takes "
+                f"{after.in_features}."
+            )
     return head
 
 

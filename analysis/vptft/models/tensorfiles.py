@@ -155,7 +155,12 @@ def state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:
     for prefix in ("module.", "_orig_mod.", "module.", "model."):
         if all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): value for name, value in found.items()}
-    return {name: value.detach() for name, value in found.items()}
+    return {name: _viewable(value.detach()) for name, value in found.items()}
+
+
+def _viewable(tensor: torch.Tensor) -> torch.Tensor:
+    """Of a single number any stride is contiguous to torch, but only 1 can be viewed as bytes."""
+    return tensor if tensor.numel() != 1 else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _find_tensors(content: Any, seen: set[int], depth: int = 0) -> dict[str, torch.Tensor]:

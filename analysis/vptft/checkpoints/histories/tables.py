@@ -152,9 +152,9 @@ def _points(path: Path, records: Sequence[Record], run: str, notes: list[str]) -
         )
     for number, record in enumerate(records, start=1):
         told = str(record.get(split_column) or "") if split_column else ""
-        for name in record.keys() & values.keys() if len(record) < len(values) else values:
+        for name in [name for name in record if name in values]:
             prefix, found = values[name]
-            value = _number(path, number, name, record.get(name))
+            value = _number(path, number, name, record[name])
             if value is None:
                 continue
             column = epochs.get(prefix) or next(iter(epochs.values()))

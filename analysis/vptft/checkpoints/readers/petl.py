@@ -116,11 +116,13 @@ def _updated(
     name: str,
 ) -> torch.Tensor:
     """Add one update; the cores of the MLP's matrices are tall or wide by as many blocks as the MLP is wide."""
+    if weight.ndim != 2:
+        raise CheckpointError(f"{name} adapts a matrix, which has shape {tuple(weight.shape)} in the base.")
     changed, rank, width = weight.float().clone(), u.shape[0], v.shape[0]
     make: Callable[[torch.Tensor], torch.Tensor] = lambda block: scale * (v.float() @ block.float() @ u.float())  # noqa: E731
     rows, columns = changed.shape if third is None else (width, changed.shape[1])
     fits = core.ndim == 2 and (core.shape[0] * width, core.shape[1] * u.shape[1]) == (rows * rank, columns * rank)
-    if not fits or core.shape[0] % rank or core.shape[1] % rank:
+    if not fits or core.shape[0] % rank or core.shape[1] % rank or (third is not None and len(changed) != 3 * width):
         raise CheckpointError(
             f"{name} has shape {tuple(core.shape)}, which does not fit a matrix {tuple(weight.shape)}."
         )

@@ -1,0 +1,77 @@
+"""Any checkpoint as a model with its history: other programs' files and our run folders alike."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from vptft.checkpoints.building import build_model
+from vptft.checkpoints.found import Asked, Normalisation
+from vptft.checkpoints.histories import read_history
+from vptft.checkpoints.histories.frame import COLUMNS
+from vptft.checkpoints.native import load_run
+from vptft.checkpoints.readers import read_checkpoint
+from vptft.errors import VptftError
+from vptft.models.tuned import TunedModel
+
+
+class Loaded(NamedTuple):
+    """What every analysis needs of a checkpoint.
+
+    Attributes
+    ----------
+    model
+        In evaluation mode, on the CPU, in float32.
+    image_size
+        Side of the square input in pixels.
+    normalisation
+        Of pixels in [0, 1]; None where nothing tells it: then it is to be asked for, not assumed.
+    method
+        In our words; None where neither keys nor logs nor the base tell it.
+    history
+        Loss and accuracy per epoch, as :mod:`vptft.checkpoints.histories.frame` describes; empty without one.
+    """
+
+    model: TunedModel
+    image_size: int
+    normalisation: Normalisation | None
+    method: str | None
+    history: pd.DataFrame
+
+
+def load(path: Path, asked: Asked = Asked()) -> Loaded:  # noqa: B008 - a tuple, not mutable
+    """Load a checkpoint of any known producer, or one of our runs.
+
+    Parameters
+    ----------
+    path
+        A file of weights, a folder that holds one, or a run folder.
+    asked
+        What the user says about it.
+
+    Raises
+    ------
+    WeightsError, CheckpointError
+        It cannot be read; what is missing or left over is named.
+    NotApplicable
+        It holds no model of a plain vision transformer.
+    """
+    if (path / "run.json").is_file():
+        run = load_run(path)
+        info = run.info
+        known = Normalisation(tuple(info.mean), tuple(info.std))
+        return Loaded(run.model(), info.image_size, known, info.method, _history(path))
+    found = read_checkpoint(path, asked).found
+    model = build_model(found)
+    rows, columns = model.layout.grid
+    assert rows == columns  # position embeddings of square grids only are read
+    side = rows * model.vit.patch_embed.patch_size[0]
+    return Loaded(model, side, found.normalisation, found.method, _history(found.path.parent))
+
+
+def _history(folder: Path) -> pd.DataFrame:
+    """The history in a folder; a damaged one is an error of whoever asks for it, not of the model."""
+    try:
+        return read_history(folder)
+    except VptftError:
+        return pd.DataFrame(columns=list(COLUMNS))

@@ -1,6 +1,5 @@
 """Inspecting a large checkpoint: its time and memory beside those of reading the file after the start of torch."""
 
-import os
 import statistics
 import subprocess
 import sys
@@ -119,7 +118,7 @@ def run(source: str, path: Path) -> Taken:
     words = [sys.executable, "-S", "-c", LAUNCH, sys.executable, "-c", source, str(path)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"A process ended with code {done.returncode}: {done.stderr}\n{source}")
+        raise RuntimeError(f"A process failed: {done.stderr}\n{source}")
     wall, peak = map(float, done.stdout.split())
     return Taken(wall, peak * (1 if sys.platform == "darwin" else 1024))
 

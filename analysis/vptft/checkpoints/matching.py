@@ -89,11 +89,11 @@ def match(found: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -
     for name in [*found, *(name for name in base if name not in found)]:
         layer = layer_of(name)
         counts[layer] = counts.get(layer, 0) + 1
+        sums = squares.setdefault(layer, [0.0, 0.0])
         if name == "pos_embed" and name in found and name in base and found[name].shape != base[name].shape:
             resized = True
             continue
         difference, norm = _difference(found.get(name), base.get(name))
-        sums = squares.setdefault(layer, [0.0, 0.0])
         sums[0] += difference
         sums[1] += norm
         if difference != 0:
@@ -103,7 +103,7 @@ def match(found: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -
             LayerMatch(
                 layer=layer,
                 tensors=counts[layer],
-                equal=counts[layer] - len(changed.get(layer, ())),
+                equal=counts[layer] - len(changed.get(layer, ())) - int(resized and layer == layer_of("pos_embed")),
                 change=(squares[layer][0] / squares[layer][1]) ** 0.5 if squares[layer][1] > 0 else float("nan"),
                 changed=tuple(sorted(changed.get(layer, ()))),
             )
@@ -128,7 +128,7 @@ def concluded(found: Found, compared: Match) -> tuple[tuple[str, ...], dict[str,
     remaining = _possible(found.methods, compared)
     moved = len(compared.changed)
     why = (
-        "every backbone tensor equals the pretrained one bit for bit"
+        f"every backbone tensor{' but the positions' if compared.resized else ''} equals the pretrained one bit for bit"
         if not moved
         else f"{moved} backbone tensors moved"
     )

@@ -1,5 +1,7 @@
 """``checkpoints``: what somebody's checkpoint is, as our run, how good it is, and what two of them differ in."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -65,9 +67,9 @@ def inspect(
                 **found.about,
                 "layers": list(found.layers),
                 "taken from": found.sources,
-                "recipe": {name: fact._asdict() for name, fact in recipe.items()},
+                "recipe": {name: _finite(fact._asdict()) for name, fact in recipe.items()},
                 "cautions": [fact._asdict() for fact in cautions],
-                "metrics": found.metrics,
+                "metrics": _finite(found.metrics),
                 "not known": found.unknown,
             }
         )
@@ -268,6 +270,11 @@ def _asked(
     from vptft.checkpoints.found import Asked
 
     return Asked(heads=heads, method=method, base=base, scale=scale, prompt_length=prompt_length, pooling=pooling)
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for JSON, which has no infinity: the loss of a diverged run is null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def _normalisation(name: str | None) -> "Normalisation | None":

@@ -159,8 +159,8 @@ def state_dict(content: Any, path: Path) -> dict[str, torch.Tensor]:
 
 
 def _viewable(tensor: torch.Tensor) -> torch.Tensor:
-    """Of a single number any stride is contiguous to torch, but only 1 can be viewed as bytes."""
-    return tensor if tensor.numel() != 1 else tensor.clone(memory_format=torch.contiguous_format)
+    """Of one number or none any stride is contiguous to torch, but only 1 can be viewed as bytes."""
+    return tensor if tensor.numel() > 1 else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _find_tensors(content: Any, seen: set[int], depth: int = 0) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import struct
 import zipfile
@@ -93,6 +94,19 @@ def test_pickled_objects_are_refused_by_name_and_do_not_run(where, legacy, tmp_p
     with pytest.raises(WeightsError, match=rf"(?s)pickled object of {name}: to load it would run code.*state_dict"):
         open_tensors(path)
     assert not ran.exists()
+
+
+class Shell:
+    """Unpickling it would run a command."""
+
+    def __reduce__(self):
+        return os.system, ("false",)
+
+
+def test_a_command_is_refused_by_name(tmp_path):
+    path = write(tmp_path / "x.pth", packed({"a": Shell()}))
+    with pytest.raises(WeightsError, match=r"pickled object of (posix|nt)\.system: to load it would run code"):
+        open_tensors(path)
 
 
 def test_a_hostile_pickle_inside_npz_is_refused(tmp_path):

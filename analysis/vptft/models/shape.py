@@ -209,7 +209,7 @@ def shape_of(state: "Mapping[str, torch.Tensor]", *, source: object) -> VitShape
 
 
 def check_names(state: "Mapping[str, torch.Tensor]", shape: VitShape, *, source: object) -> None:
-    """Refuse tensors that are missing, left over, of another shape, or not finite; each is named.
+    """Refuse tensors that are missing, left over, or of another shape; each is named.
 
     Raises
     ------

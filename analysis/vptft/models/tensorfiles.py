@@ -265,6 +265,7 @@ def _why_not(path: Path, error: Exception) -> tuple[str, str]:
     text = str(error)
     for mark in (
         "Unsupported global: GLOBAL ",
+        "Trying to load unsupported GLOBAL ",
         "Unsupported class ",
         "Trying to call reduce for unrecognized function ",
     ):

@@ -587,6 +587,11 @@ def make_events(rng: random.Random, seeds: list[list[bytes]], folder: Path) -> A
     return use
 
 
+def check_message(error: VptftError) -> None:
+    """An error says something."""
+    assert error.problem
+
+
 Maker = Callable[[random.Random, Any, Path], Attempt]
 CASES: dict[str, tuple[Callable[[], Any], Maker]] = {
     **{name: (seeds, make_checkpoint) for name, seeds in READERS.items()},
@@ -627,7 +632,7 @@ def explore(name: str, folder: Path, *, seconds: float, inputs: int = 10**9, wat
         try:
             reached = attempt()
         except VptftError as error:
-            assert error.problem
+            check_message(error)
             reached = REFUSED
         counts[reached] += 1
         slowest = max(slowest, time.monotonic() - start)

@@ -347,7 +347,7 @@ def rezipped(rng: random.Random, data: bytes) -> bytes:
     packing = zipfile.ZIP_DEFLATED if rng.random() < 0.1 else zipfile.ZIP_STORED
     with zipfile.ZipFile(buffer, "w", packing) as archive:
         for each, inside in members:
-            archive.writestr(each, inside)
+            archive.writestr(each or "x", inside)  # zipfile writes no member without a name
     return buffer.getvalue()
 
 

@@ -69,7 +69,7 @@ def test_hostile_and_damaged_files_are_refused_and_nothing_runs(content, state, 
         }[content]
     )
     said = {
-        "pickle": "pickled object of io.open: to load it would run",
+        "pickle": "pickled object of _?io.open: to load it would run",
         "truncated": "is damaged",
         "noise": "no weights",
     }

@@ -308,4 +308,5 @@ def test_a_converted_run_without_accuracy_is_listed_and_left_out_of_means(tmp_pa
     (run,) = list_runs([tmp_path / "runs"])
     assert (run.producer, run.method, run.accuracy, run.accuracy_split) == ("vptft", "linear", None, None)
     assert run.problems == ("converted without a test accuracy",)
+    assert run.backbone.startswith("weights ")
     assert summaries([run])["n"].tolist() == [0]

@@ -156,7 +156,7 @@ def _own(folder: Path, *, search: bool) -> ListedRun:
         accuracy_split=None if accuracy is None else TEST,
         epochs=epochs if isinstance(epochs, int) else None,
         complete=True,
-        backbone=info.backbone,
+        backbone=info.backbone if info.shape is None else _imported_backbone(info.backbone_sha256),
         experiment=f"{info.image_size} px, {info.n_train} training images",
         problems=("converted without a test accuracy",) if accuracy is None else (),
     )
@@ -165,6 +165,11 @@ def _own(folder: Path, *, search: bool) -> ListedRun:
     scores = history[history["split"] == VAL]["accuracy"]
     accuracy = float(scores.iloc[-1]) if len(scores) else None
     return replace(listed, stage="search", accuracy=accuracy, accuracy_split=VAL)
+
+
+def _imported_backbone(sha256: str | None) -> str:
+    """Name of a converted run's backbone, which lies in its own folder: the weights' hash tells it from another's."""
+    return "weights not known" if sha256 is None else f"weights {sha256[:12]}"
 
 
 def _kmnp_folder(folder: Path, files: set[str]) -> list[ListedRun]:

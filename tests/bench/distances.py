@@ -12,7 +12,6 @@ from unittest import mock
 import numpy as np
 import torch
 from scipy.linalg import sqrtm
-from threadpoolctl import threadpool_limits
 
 from bench.timing import Options, Rival, compare, say, within
 from vptft.data.images import ImageSet
@@ -21,6 +20,7 @@ from vptft.features.extractors import Extractor
 from vptft.features.spaces import FeatureSpace
 from vptft.features.statistics import Statistics
 from vptft.features.weights import classifier
+from vptft.report import assemble
 from vptft.when.distribution import distance
 from vptft.when.distribution.debias import Pair, fd_infinity
 from vptft.when.distribution.frechet import Side, frechet_distance, frechet_distance_from_moments
@@ -95,15 +95,10 @@ def tasks(options: Options) -> None:
             extract(images, extractor)
         _all_distances(sets[:2], spaces, by_class)
         # Class by class takes long, and is asked for apart: once.
-        for threads, settings, repetitions in (
-            (1, plain, options.repetitions),
-            (os.cpu_count() or 1, plain, options.repetitions),
-            (1, by_class, 1),
-        ):
-            said = f"{'with' if settings.per_class else 'without'} class by class, threads: {threads}"
-            with threadpool_limits(threads):
-                call = partial(_all_distances, sets, spaces, settings)
-                within(f"{what}, all numbers, {said}", call, 60, repetitions=repetitions)
+        for settings, repetitions in ((plain, options.repetitions), (by_class, 1)):
+            said = f"{'with' if settings.per_class else 'without'} class by class, a set at a time on each core"
+            call = partial(_all_distances, sets, spaces, settings)
+            within(f"{what}, all numbers, {said}", call, 60, repetitions=repetitions)
 
 
 def two_sets(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
@@ -212,5 +207,4 @@ def _made_set(number: int, n: int) -> ImageSet:
 def _all_distances(sets: list[ImageSet], spaces: list[Extractor], settings: distance.DistanceSettings) -> None:
     for extractor in spaces:
         reference, *others = (Statistics.of(extract(images, extractor)) for images in sets)
-        for other in others:
-            distance.measure(reference, other, options=settings)
+        assemble.distances([(reference, other, None) for other in others], options=settings)

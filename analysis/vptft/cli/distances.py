@@ -218,15 +218,11 @@ def _measured(
     from vptft.report import assemble
     from vptft.storage import slug
 
-    results = []
+    places = [slug(f"{first} to {second} in {space}") for first, second in pairs]
+    folders = [out / "results" / "distance" / place if out else None for place in places]
+    chosen = [(sets[a], sets[b], folder) for (a, b), folder in zip(pairs, folders, strict=True)]
     with progress() as start:
-        done = start(f"distances, {space}", len(pairs))
-        for i, (first, second) in enumerate(pairs):
-            place = slug(f"{first} to {second} in {space}")
-            folder = out / "results" / "distance" / place if out else None
-            results.append(assemble.distance(sets[first], sets[second], options=options, folder=folder))
-            done(i + 1, len(pairs))
-    return results
+        return assemble.distances(chosen, options=options, on_done=start(f"distances, {space}", len(pairs)))
 
 
 def _draw(results: "Sequence[SetDistance]", matrix: bool, folder: Path) -> None:

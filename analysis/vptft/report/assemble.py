@@ -4,7 +4,9 @@ Each function makes one result from things on disk. A saved result made from the
 so an interrupted report goes on where it stopped, and deleting one result remakes just that.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 
 from vptft.checkpoints import fairness
 from vptft.checkpoints.fairness import Fairness
@@ -89,6 +92,31 @@ def distance(
     return saved_or(
         SetDistance, folder, inputs, lambda made: measure_distance(first, second, options=options, settings=made)
     )
+
+
+def distances(
+    pairs: Sequence[tuple[Statistics, Statistics, Path | None]],
+    *,
+    options: DistanceSettings,
+    on_done: BatchCallback = _untold,
+) -> list[SetDistance]:
+    """Distances between many sets, each with the folder it is saved in; several are measured at a time.
+
+    Every core measures a pair of its own with one thread of linear algebra: threads inside one decomposition of this
+    size wait for each other more than they help.
+    """
+    with threadpool_limits(1), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        started = [
+            pool.submit(distance, first, second, options=options, folder=folder) for first, second, folder in pairs
+        ]
+        try:
+            for done, future in enumerate(as_completed(started), start=1):
+                future.result()
+                on_done(done, len(pairs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        return [future.result() for future in started]
 
 
 def fairness_of(pairs: Sequence[RunPair], *, folder: Path | None = None) -> Fairness:

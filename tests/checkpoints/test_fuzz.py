@@ -8,11 +8,13 @@ import argparse
 import faulthandler
 import io
 import json
+import math
 import os
 import random
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -57,7 +59,7 @@ from vptft.errors import VptftError
 SECONDS = float(os.environ.get("VPTFT_FUZZ_SECONDS", "600"))
 SEED = int(os.environ.get("VPTFT_FUZZ_SEED", "0"))
 LONGEST, MEMORY = 20, 4 << 30
-"""Seconds that one input may take, and bytes beyond what the process has before the first."""
+"""CPU seconds that one input may take, and bytes beyond what the process has before the first."""
 
 REFUSED, READ, BUILT = range(3)
 """How far an input came: refused, read and described, made into a model (or, of a history, into a frame)."""
@@ -626,20 +628,24 @@ def explore(name: str, folder: Path, *, seconds: float, inputs: int = 10**9, wat
         shutil.rmtree(folder / "input", ignore_errors=True)
         (folder / "input").mkdir()
         attempt = make(rng, seeds, folder / "input")
-        start = time.monotonic()
+        start = time.process_time()
         if watched:
-            faulthandler.dump_traceback_later(LONGEST, exit=True)
+            limit_time(start + LONGEST)
         try:
             reached = attempt()
         except VptftError as error:
             check_message(error)
             reached = REFUSED
         counts[reached] += 1
-        slowest = max(slowest, time.monotonic() - start)
-    if watched:
-        faulthandler.cancel_dump_traceback_later()
+        slowest = max(slowest, time.process_time() - start)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
     return Tried(sum(counts), *counts, round(slowest, 2), grown)
+
+
+def limit_time(end: float) -> None:
+    """End the process, and say where it was, once it has used so many seconds of the CPU; a busy machine adds none."""
+    faulthandler.register(signal.SIGXCPU, chain=True)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(end), resource.RLIM_INFINITY))
 
 
 def limit_memory() -> None:

@@ -64,6 +64,10 @@ def attach(vit: VisionTransformer, state: Mapping[str, torch.Tensor], *, kind: K
         A tensor does not fit, or belongs to no adapter of this kind.
     """
     names = {tuple(name.split(".adapter.")[0].split(".")) for name in state if ".adapter." in name}
+    if kind == "convpass" and names and vit.num_prefix_tokens != 1:
+        raise WeightsError(
+            f"Convpass adapters take one cls token and patches; this backbone has {vit.num_prefix_tokens} such tokens."
+        )
     for root, number, part in sorted(names, key=lambda item: (int(item[1]), item[2])):
         weight = state.get(f"{root}.{number}.{part}.adapter.down.weight")
         if int(number) >= len(vit.blocks) or weight is None or weight.ndim != 2 or 0 in weight.shape:

@@ -1,5 +1,7 @@
 """Adapters beside a backbone's modules: what they add, and that the backbone keeps its names."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -111,3 +113,9 @@ def without(state, end):
 def test_what_does_not_fit_is_said(state, kind, message, vit):
     with pytest.raises(WeightsError, match=message):
         attach(vit, state, kind=kind)
+
+
+@pytest.mark.parametrize(("change", "tokens"), [({"registers": 2}, 3), ({"class_token": False, "pooling": "avg"}, 0)])
+def test_convpass_needs_exactly_a_cls_token(change, tokens):
+    with pytest.raises(WeightsError, match=rf"one token before the patches; this backbone has {tokens}\."):
+        attach(replace(SHAPE, **change).build(), tensors(conv=True), kind="convpass")

@@ -66,7 +66,7 @@ def attach(vit: VisionTransformer, state: Mapping[str, torch.Tensor], *, kind: K
     names = {tuple(name.split(".adapter.")[0].split(".")) for name in state if ".adapter." in name}
     if kind == "convpass" and names and vit.num_prefix_tokens != 1:
         raise WeightsError(
-            f"Convpass adapters take one cls token and patches; this backbone has {vit.num_prefix_tokens} such tokens."
+            f"Convpass adapters take one token before the patches; this backbone has {vit.num_prefix_tokens}."
         )
     for root, number, part in sorted(names, key=lambda item: (int(item[1]), item[2])):
         weight = state.get(f"{root}.{number}.{part}.adapter.down.weight")

@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from vptft.checkpoints.conversion import convert
 from vptft.checkpoints.fairness import ASPECTS, Fairness, measure
+from vptft.checkpoints.found import Asked
+from vptft.checkpoints.readers import read_checkpoint
 from vptft.checkpoints.recipe import Fact, Recipe, of_run, read_recipe
 from vptft.errors import CheckpointError
 
@@ -112,6 +115,51 @@ def test_two_of_one_method_and_nothing_are_refused(tmp_path):
         measure([])
     with pytest.raises(CheckpointError, match=r"(?s)tells how it was trained.*logs.txt"):
         read_recipe(tmp_path)
+
+
+def test_the_finetuned_run_comes_second():
+    with pytest.raises(CheckpointError, match=r"(?s)ft is ft and vpt_deep is vpt_deep.*Give the FT run second"):
+        measure([(recipe("ft"), recipe("vpt_deep"))])
+
+
+def test_a_log_of_the_folder_above_is_not_taken_for_a_runs(peers, tmp_path):
+    (tmp_path / "logs.txt").write_bytes((peers / "kmnp/deep/logs.txt").read_bytes())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "last_model.pth").write_bytes(b"weights beside the log")
+    with pytest.raises(CheckpointError, match="tells how it was trained"):
+        read_recipe(tmp_path / "other")
+    assert read_recipe(tmp_path / "last_model.pth").method == "vpt_deep"
+
+
+@pytest.fixture
+def converted(peers, tmp_path):
+    """Convert one of the fixtures, with the pretrained weights or without."""
+
+    def make(name, *, with_base=True, **asked):
+        base = peers / "kmnp/imagenet21k_ViT-tiny8.npz" if with_base else None
+        reading = read_checkpoint(peers / "kmnp" / name, Asked(base=base, heads=4, **asked))
+        return convert(reading, tmp_path / f"{name} {with_base}")
+
+    return make
+
+
+def test_converted_runs_differ_in_what_their_logs_differ_in(converted, peers):
+    logs = measure([(read_recipe(peers / "kmnp/deep"), read_recipe(peers / "kmnp/ft"))])
+    runs = measure([(of_run(converted("deep")), of_run(converted("ft")))])
+    assert runs.differences() == logs.differences()
+    cautions = runs.frame()[runs.frame()["kind"] == "caution"]
+    assert "logs.txt:" in cautions["evidence_vpt"].iloc[0]
+
+
+def test_an_unknown_base_is_no_difference(converted):
+    result = measure([(of_run(converted("deep", with_base=False)), of_run(converted("ft", with_base=False)))])
+    assert not {"backbone", "backbone weights"} & set(result.frame()["aspect"])
+
+
+def test_other_weights_under_one_name_are_seen_by_their_hash(converted):
+    vpt, ft = converted("deep"), converted("ft")
+    ft = replace(ft, info=replace(ft.info, backbone_sha256="0" * 64))
+    assert "backbone weights" in remarks(measure([(of_run(vpt), of_run(ft))])).index
 
 
 def test_a_result_is_read_back(tmp_path):

@@ -13,8 +13,6 @@ from vptft.evidence.results import Result
 
 Severity = Literal["critical", "major", "minor"]
 
-VPT_METHODS = ("vpt_deep", "vpt_shallow", "mixed")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Aspect:
@@ -52,6 +50,12 @@ ASPECTS: dict[str, Aspect] = {
         severity="critical",
         why="the two sides started from different weights",
         remedy="Start both from one file, and check its hash with `checkpoints inspect --backbone`.",
+    ),
+    "backbone weights": Aspect(
+        severity="critical",
+        why="the two sides started from different weights, by their hash",
+        remedy="Start both from one file.",
+        needed=False,
     ),
     "image size": Aspect(severity="critical", why="one side saw finer images", remedy="Use one image size."),
     "normalisation": Aspect(
@@ -210,6 +214,8 @@ def measure(pairs: Sequence[tuple[Recipe, Recipe]], *, settings: dict[str, Any] 
                 f"{vpt.name} and {ft.name} are both {vpt.method}: their difference is not about the method.",
                 "Give a VPT run, then an FT run.",
             )
+        if vpt.method == "ft" and ft.method is not None:
+            raise CheckpointError(f"{vpt.name} is ft and {ft.name} is {ft.method}.", "Give the FT run second.")
         name = f"{vpt.name} / {ft.name}"
         rows += [{"pair": name, **row} for row in _remarks(vpt, ft)]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).fillna("").astype(str)

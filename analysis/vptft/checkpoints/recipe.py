@@ -10,25 +10,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vptft.checkpoints.found import NORMALISATIONS, Found
-from vptft.checkpoints.histories.kmnp import Job, looks_like_log, method_of, read_jobs
+from vptft.checkpoints.histories.kmnp import (
+    FINAL_FOLDER,
+    LOG,
+    SEARCH_FOLDER,
+    Job,
+    looks_like_log,
+    method_of,
+    read_jobs,
+)
 from vptft.checkpoints.readers import petl, read_checkpoint
-from vptft.checkpoints.readers.kmnp import LOG, PRODUCER
+from vptft.checkpoints.readers.kmnp import PRODUCER
 from vptft.checkpoints.readers.source import has_weights
+from vptft.data import vtab
 from vptft.errors import CheckpointError
 
 if TYPE_CHECKING:
     from vptft.checkpoints.native import Run
 
 THEIR_CODE = "KMnP/vpt's source"
-SEARCH, FINAL = "_val", "_finalfinal"
-"""Ends of the names of their folders: the search for a learning rate, and the runs on training and validation data."""
-
 
 NAMED_SETTINGS = {
     "batch_size", "epochs", "warmup_fraction", "schedule", "optimizer", "weight_decay", "head_lr", "lr", "seed",
     "image_size", "n_train", "prompt_dropout", "key",
 }  # fmt: skip
 """Settings of our runs that are aspects by a name of their own; any other is compared under ``setting NAME``."""
+
+
+OF_THE_RUN = {"task", "classes", "image size", "normalisation"}
+"""Aspects of a converted run that are told by its own ``run.json``, not by the other program's log."""
 
 
 class Fact(NamedTuple):
@@ -77,7 +87,7 @@ def read_recipe(path: Path) -> Recipe:
         return of_run(load_run(path))
     if path.is_file() and path.name == "run.json":
         return read_recipe(path.parent)
-    for log in (path / LOG, path, path.parent / LOG):
+    for log in (path / LOG,) if path.is_dir() else (path, path.parent / LOG):
         if log.is_file() and looks_like_log(log):
             jobs = read_jobs(log)
             if jobs:
@@ -101,7 +111,7 @@ def of_job(job: Job) -> Recipe:
         if value is not None and value != "":
             facts[aspect] = Fact(change(value), f"{logged} {name}")
 
-    take("task", "DATA.NAME", lambda name: str(name).removeprefix("vtab-"))
+    take("task", "DATA.NAME", lambda _: task_of(job))
     take("classes", "DATA.NUMBER_CLASSES")
     take("backbone", "DATA.FEATURE")
     take("image size", "DATA.CROPSIZE")
@@ -131,6 +141,15 @@ def of_job(job: Job) -> Recipe:
     return Recipe(name=job.label, producer=PRODUCER, method=method, facts=facts, cautions=_cautions(job, logged))
 
 
+def task_of(job: Job) -> str | None:
+    """The task by our name where it is one of VTAB-1k's, else by theirs."""
+    name = job.setting("DATA.NAME")
+    if not isinstance(name, str) or not name:
+        return None
+    row = vtab.known(name)
+    return name.removeprefix("vtab-") if row is None else row.name
+
+
 def of_run(run: "Run") -> Recipe:
     """Recipe of one of our runs, whose ``run.json`` tells everything."""
     info, settings = run.info, run.info.settings
@@ -138,7 +157,8 @@ def of_run(run: "Run") -> Recipe:
     values: dict[str, Any] = {
         "task": info.task,
         "classes": len(info.classes),
-        "backbone": f"{info.backbone} ({(info.backbone_sha256 or 'weights unknown')[:12]})",
+        "backbone": None if info.imported is not None else info.backbone,
+        "backbone weights": info.backbone_sha256 and info.backbone_sha256[:12],
         "image size": info.image_size,
         "batch size": settings.get("batch_size"),
         "epochs": settings.get("epochs"),
@@ -152,7 +172,7 @@ def of_run(run: "Run") -> Recipe:
         "training data": None if info.n_train is None else f"train, {info.n_train} images",
         "normalisation": f"mean {tuple(info.mean)}, deviation {tuple(info.std)}",
         "backbone dropout": 0.0 if settings.get("optimizer") else None,
-        "selection": "validation accuracy of the last epoch" if settings.get("optimizer") else None,
+        "selection": "last epoch, no choice on test images" if settings.get("optimizer") else None,
     }
     if info.prompts is not None:
         values["prompt dropout"] = info.prompts.get("dropout")
@@ -160,8 +180,10 @@ def of_run(run: "Run") -> Recipe:
     others = settings.keys() - NAMED_SETTINGS
     facts |= {f"setting {name}": Fact(settings[name], place) for name in sorted(others) if settings[name] is not None}
     imported = info.imported or {}
-    facts |= {name: Fact(value, f"{place} imported") for name, value in imported.get("recipe", {}).items()}
-    cautions = tuple(Fact(text, f"{place} imported") for text in imported.get("cautions", ()))
+    # What the other program's log says of its recipe is exact; what run.json holds of the input is what is used here.
+    told = {name: Fact(**fact) for name, fact in imported.get("recipe", {}).items() if name not in OF_THE_RUN}
+    cautions = tuple(Fact(**fact) for fact in imported.get("cautions", ()))
+    facts |= told
     return Recipe(name=str(run.folder), producer="vptft-analyze", method=info.method, facts=facts, cautions=cautions)
 
 
@@ -208,10 +230,10 @@ def _optimiser(job: Job, logged: str) -> dict[str, Fact]:
 def _search(log: Path) -> dict[str, Fact]:
     """How many learning rates and decays were tried: cells of the search folder beside a final run's folder."""
     for folder in log.resolve().parents[:6]:
-        if not folder.name.endswith(FINAL):
+        if not folder.name.endswith(FINAL_FOLDER):
             continue
         inside = log.resolve().relative_to(folder).parts[:-3]  # below it: NAME, FEATURE, then lr_wd, run, log
-        other = folder.with_name(folder.name.removesuffix(FINAL) + SEARCH).joinpath(*inside)
+        other = folder.with_name(folder.name.removesuffix(FINAL_FOLDER) + SEARCH_FOLDER).joinpath(*inside)
         try:
             cells = sorted(path.name for path in other.iterdir() if path.name.startswith("lr"))
         except OSError:

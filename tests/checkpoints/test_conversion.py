@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from checkpoints.foreign_files import DEPTH, HEADS, WIDTH, Network, google, images, kmnp, named, random, timm
+from vptft.checkpoints import conversion
 from vptft.checkpoints.building import build_model
 from vptft.checkpoints.conversion import convert, merged_state, save_merged
 from vptft.checkpoints.found import NORMALISATIONS, Asked
@@ -69,9 +70,8 @@ VARIANTS = {
 def test_every_variant_survives_the_round_trip_bit_for_bit(variant, with_base, base, tmp_path):
     extra, more, method = VARIANTS[variant]
     network = NETWORK if method not in ("ft", "mixed") else Network(seed=4)
-    reading = read(tmp_path, {**kmnp(network, **extra), **more}, method=method)
-    given = read_checkpoint(base).found.backbone if with_base else None
-    run = convert(reading, tmp_path / "run", base=given)
+    reading = read(tmp_path, {**kmnp(network, **extra), **more}, method=method, base=base if with_base else None)
+    run = convert(reading, tmp_path / "run")
     assert same(reading, run)
     whole = method in ("ft", "mixed")
     assert (run.info.backbone_sha256 is None) == (whole and not with_base)
@@ -141,6 +141,31 @@ def test_a_file_that_was_changed_afterwards_is_refused(name, tmp_path):
     (run.folder / name).write_bytes(bytes(data))
     with pytest.raises(CheckpointError, match="its hash differs"):
         load_run(run.folder).model()
+
+
+@pytest.mark.parametrize(
+    ("task", "objective", "appearance"),
+    [("clevr_count", "counting", None), ("photo/count", "counting", "photo"), ("mine", None, None)],
+)
+def test_what_is_known_of_a_task_is_taken_by_its_name(task, objective, appearance, tmp_path):
+    info = convert(read(tmp_path, kmnp(NETWORK), method="linear"), tmp_path / "run", task=task).info
+    assert (info.task, info.objective, info.appearance, len(info.classes)) == (task, objective, appearance, 5)
+
+
+def test_a_run_that_cannot_be_read_back_is_no_run(monkeypatch, tmp_path):
+    reading = read(tmp_path, kmnp(NETWORK), method="linear")
+    monkeypatch.setattr(conversion.Run, "model", lambda self: lambda image: image)
+    with pytest.raises(CheckpointError, match="gives other logits than last_model"):
+        convert(reading, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="is not a run"):
+        load_run(tmp_path / "run")
+
+
+def test_the_counts_are_those_of_inspect(tmp_path):
+    for extra, method in (({"mlp": mlp_head()}, "linear"), (VARIANTS["projected"][0], "vpt_shallow")):
+        reading = read(tmp_path, kmnp(NETWORK, **extra), method=method)
+        info = convert(reading, tmp_path / method).info
+        assert (info.parameters_tuned, info.parameters_total) == reading.found.parameters
 
 
 def test_the_notes_travel_with_the_run(tmp_path):

@@ -12,7 +12,7 @@ from checkpoints.kmnp_files import log
 from vptft.checkpoints.building import build_model
 from vptft.checkpoints.conversion import convert
 from vptft.checkpoints.found import NORMALISATIONS, Asked, Normalisation
-from vptft.checkpoints.inspection import count, inspect, preprocessing_name
+from vptft.checkpoints.inspection import inspect, preprocessing_name
 from vptft.checkpoints.readers import read_checkpoint
 from vptft.errors import CheckpointError, WeightsError
 from vptft.models.fingerprint import state_hash
@@ -72,7 +72,7 @@ P = random(1, 4, 7, seed=50)
 )  # fmt: skip
 def test_tuned_and_total_are_numbers_the_file_stores(extra, method, tuned, total, tmp_path):
     found = read_checkpoint(saved(tmp_path, kmnp(NETWORK, **extra)), Asked(method=method, heads=HEADS)).found
-    assert count(found) == (tuned, total)
+    assert found.parameters == (tuned, total)
     if "projection" not in extra:
         assert sum(p.numel() for p in build_model(found).parameters()) == total
     about = inspect(found.path, Asked(method=method)).about
@@ -169,10 +169,11 @@ def test_a_converted_run_names_whose_it_was(tmp_path):
     found = inspect(run.folder)
     assert found.about["producer"] == "vptft-analyze, converted from KMnP/vpt or VPT-or-FT"
     assert (found.about["task"], found.about["prompts"]) == ("photo/count", "4 before layers [0]")
-    assert (found.about["tuned"], found.about["parameters"]) == count(reading.found)
+    assert (found.about["tuned"], found.about["parameters"]) == reading.found.parameters
     assert found.about["normalisation"] == "imagenet"
     assert found.sources["heads"] == "--heads"
-    assert found.unknown == reading.found.notes
+    assert found.unknown[:-1] == reading.found.notes
+    assert found.unknown[-1].startswith("No history: ")
     assert found.metrics == {}
     json.dumps([dict(found.about), found.sources, found.unknown])
 

@@ -20,6 +20,7 @@ def test_a_foreign_checkpoint_without_a_log_has_no_history(tmp_path):
     torch.save({"model": kmnp(network)}, tmp_path / "last_model.pth")
     loaded = load(tmp_path / "last_model.pth", Asked(heads=HEADS))
     assert (loaded.method, loaded.image_size, len(loaded.history)) == (None, SIZE, 0)
+    assert any(note.startswith("No history: ") for note in loaded.notes)
     with torch.no_grad():
         torch.testing.assert_close(loaded.model(images()).double(), network.plain(images()), rtol=0, atol=3e-5)
 

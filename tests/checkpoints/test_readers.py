@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import timm as timm_library
 import torch
 from safetensors.torch import save_file
 
@@ -260,6 +261,26 @@ def test_a_method_that_the_keys_exclude_is_refused(tmp_path):
 def test_timm_state_dicts_are_read_in_any_wrapping(wrap, prefix, tmp_path):
     state = {prefix + name: value for name, value in timm(NETWORK).items()}
     close(logits(saved(tmp_path, state, wrap=wrap)), NETWORK.plain(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit_tiny_patch16_224", {}),
+        ("vit_tiny_patch16_224", {"global_pool": "avg"}),
+        ("vit_small_patch14_reg4_dinov2", {"depth": 2}),
+        ("vit_medium_patch16_gap_240", {"depth": 2, "class_token": False}),
+    ],
+)
+def test_what_timm_itself_saves_gives_timms_logits(name, options, tmp_path):
+    torch.manual_seed(0)
+    model = timm_library.create_model(name, num_classes=5, img_size=64 if "dinov2" not in name else 56, **options)
+    torch.nn.init.normal_(model.head.weight, std=0.1)
+    torch.save(model.state_dict(), tmp_path / "x.pth")
+    found = read_checkpoint(tmp_path / "x.pth", Asked(heads=model.blocks[0].attn.num_heads)).found
+    x = torch.randn(2, 3, *found.shape.image_size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(build_model(found)(x), model.eval()(x), rtol=0, atol=1e-6)
 
 
 def test_content_decides_and_not_the_name(tmp_path):
@@ -525,6 +546,19 @@ def test_half_precision_is_read_in_float32(tmp_path):
     state = {name: value.half() for name, value in kmnp(NETWORK).items()}
     model = build_model(read_checkpoint(saved(tmp_path, state), THREE_HEADS).found)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("extra", "tried"),
+    [
+        ({}, True),
+        ({"prompts": PROMPTS, "deep": DEEP}, True),
+        ({"prompts": PROMPTS}, False),
+        ({"prompts": random(1, 4, 7, seed=1), "projection": (random(WIDTH, 7, seed=2), random(WIDTH, seed=3))}, False),
+    ],
+)
+def test_only_forms_of_which_a_file_of_theirs_was_read_are_called_tried(extra, tried, tmp_path):
+    assert read_checkpoint(saved(tmp_path, kmnp(NETWORK, **extra)), THREE_HEADS).found.tried == tried
 
 
 def test_every_reader_is_tried_or_says_that_it_is_not():

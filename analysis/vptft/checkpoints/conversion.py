@@ -12,13 +12,12 @@ import torch
 from vptft.checkpoints.building import build_model
 from vptft.checkpoints.found import BY_DESCRIPTION, Found, Normalisation
 from vptft.checkpoints.histories import read_history
-from vptft.checkpoints.histories.kmnp import Job, looks_like_log, read_jobs
+from vptft.checkpoints.histories.kmnp import LOG, Job, looks_like_log, read_jobs
 from vptft.checkpoints.histories.kmnp_results import read_logits
 from vptft.checkpoints.native import HISTORY_COLUMNS, Predictions, Run, RunInfo, save_run, write_tensors
 from vptft.checkpoints.readers import Reading
-from vptft.checkpoints.readers.kmnp import LOG
-from vptft.checkpoints.recipe import of_job
-from vptft.data.vtab import known
+from vptft.checkpoints.recipe import of_found, of_job, task_of
+from vptft.data import registry, vtab
 from vptft.errors import CheckpointError, NotApplicable, VptftError
 from vptft.models.fingerprint import state_hash
 from vptft.models.tuned import TunedModel
@@ -33,7 +32,6 @@ def convert(
     folder: Path,
     *,
     normalisation: Normalisation | None = None,
-    base: Mapping[str, torch.Tensor] | None = None,
     task: str | None = None,
 ) -> Run:
     """Write a checkpoint as a run folder that every analysis takes.
@@ -41,14 +39,12 @@ def convert(
     Parameters
     ----------
     reading
-        The checkpoint, read.
+        The checkpoint, read. Where it was read with its pretrained weights, a tuned backbone is stored against them;
+        without, the tuned tensors are the whole network, and analyses of what changed say so.
     folder
         The run folder to be made; one that holds a run already is refused.
     normalisation
         How images are normalised, where the producer's program may have it either way.
-    base
-        The pretrained backbone under timm's names, which a tuned backbone is stored against; without it the tuned
-        tensors are the whole network, and analyses of what changed say so.
     task
         Name of the task, where no log tells it.
 
@@ -75,30 +71,29 @@ def convert(
     model = build_model(found)
     if found.shape is None:
         raise NotApplicable(f"{found.path} is no plain vision transformer.")
-    own_base, state = _parts(model, found, base)
+    own_base, state = _parts(model, found, None if reading.base is None else reading.base.backbone)
     job = _job(found)
-    recipe = None if job is None else of_job(job)
-    history = _history(found, job)
+    recipe = of_found(found) if job is None else of_job(job)
+    history, lost = _history(found, job)
     predictions = _predictions(found)
-    n_classes = found.n_classes or 0
+    tuned, total = found.parameters
+    name = task or (task_of(job) if job is not None else None) or "unknown"
+    about = _about_task(name, found.n_classes or 0)
     info = RunInfo(
         backbone=f"vit@{'backbone.safetensors' if own_base is not None else 'unknown'}",
         backbone_sha256=None if own_base is None else state_hash(own_base),
         pretraining=found.pretraining,
         method=found.method,
-        task=task or _task(job),
-        objective=_objective(task or _task(job)),
-        appearance=None,
-        few_groups=False,
-        classes=[str(label) for label in range(n_classes)],
+        task=name,
+        **about,
         n_train=None if job is None or job.trained_on is None else job.sizes.get(job.trained_on),
         seed=_whole(job, "SEED"),
         image_size=found.shape.image_size[0],
         mean=list(normalisation.mean),
         std=list(normalisation.std),
         prompts=None if found.prompts is None else found.prompts.spec.to_json(),
-        parameters_tuned=_tuned(found, state),
-        parameters_total=sum(p.numel() for p in model.parameters()),
+        parameters_tuned=sum(value.numel() for value in state.values()) if tuned is None else tuned,
+        parameters_total=total,
         settings=_settings(job),
         model_sha256=state_hash(state),
         test_accuracy=predictions.accuracy if predictions is not None else _accuracy(history),
@@ -111,13 +106,17 @@ def convert(
             "file": found.path.name,
             "sha256": sha256_of(found.path),
             "sources": dict(found.sources),
-            "notes": list(found.notes),
-            "recipe": {} if recipe is None else {name: fact.value for name, fact in recipe.facts.items()},
-            "cautions": [] if recipe is None else [str(fact.value) for fact in recipe.cautions],
+            "notes": [*found.notes, *lost],
+            "recipe": {name: fact._asdict() for name, fact in recipe.facts.items()},
+            "cautions": [fact._asdict() for fact in recipe.cautions],
         },
     )
     run = save_run(folder, info, state=state, history=history, predictions=predictions, base=own_base)
-    _check(run, model)
+    try:
+        _check(run, model)
+    except CheckpointError:
+        (folder / "run.json").unlink()  # what cannot be read back is no run
+        raise
     return run
 
 
@@ -166,18 +165,6 @@ def _parts(
     return pretrained, {**own, **{f"backbone.{name}": value for name, value in moved.items()}}
 
 
-def _tuned(found: Found, state: Mapping[str, torch.Tensor]) -> int:
-    """Numbers the run tuned: as stored where prompts are projected, and without what BatchNorm only counts."""
-    if found.method == "lora" or found.adapters:
-        return found.parameters_added + sum(value.numel() for value in found.head.values())
-    counted = sum(
-        value.numel()
-        for name, value in state.items()
-        if name != "prompts.tokens" and not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
-    )
-    return counted + (0 if found.prompts is None else found.prompts.parameters)
-
-
 def _job(found: Found) -> Job | None:
     """The job in the log beside the weights, where there is one that can be read."""
     path = found.path.parent / LOG
@@ -190,13 +177,13 @@ def _job(found: Found) -> Job | None:
     return jobs[-1] if jobs else None
 
 
-def _history(found: Found, job: Job | None) -> pd.DataFrame:
-    """The history beside the weights, of whatever kind; empty where there is none that can be read."""
+def _history(found: Found, job: Job | None) -> tuple[pd.DataFrame, list[str]]:
+    """The history beside the weights, of whatever kind; without one an empty table, and why."""
     try:
         frame = read_history(found.path.parent) if job is None else job.frame()
-    except VptftError:
-        return pd.DataFrame(columns=list(HISTORY_COLUMNS))
-    return frame.assign(seconds=np.nan)[list(HISTORY_COLUMNS)]
+    except VptftError as error:
+        return pd.DataFrame(columns=list(HISTORY_COLUMNS)), [f"No history: {error.problem}"]
+    return frame.assign(seconds=np.nan)[list(HISTORY_COLUMNS)], []
 
 
 def _accuracy(history: pd.DataFrame) -> float | None:
@@ -231,18 +218,21 @@ def _settings(job: Job | None) -> dict[str, Any]:
     return {**dict.fromkeys(names), **told, "n_test": None}
 
 
-def _task(job: Job | None) -> str:
-    """The task by our name where it is one of VTAB-1k's, else by theirs."""
-    name = None if job is None else job.setting("DATA.NAME")
-    if not isinstance(name, str) or not name:
-        return "unknown"
-    row = known(name)
-    return name.removeprefix("vtab-") if row is None else row.name
-
-
-def _objective(task: str) -> str | None:
-    row = known(task)
-    return None if row is None else row.objective
+def _about_task(name: str, n_classes: int) -> dict[str, Any]:
+    """What is known of a task by its name: registered here, one of VTAB-1k's, or nothing but its number of classes."""
+    numbered = [str(label) for label in range(n_classes)]
+    row = vtab.known(name)
+    about: dict[str, Any] = {"objective": row and row.objective, "appearance": None, "few_groups": False}
+    try:
+        task = registry.task(name)
+    except VptftError:
+        return {**about, "classes": numbered}
+    return {
+        "objective": task.objective,
+        "appearance": task.appearance,
+        "few_groups": task.few_groups,
+        "classes": list(task.classes) if len(task.classes) == n_classes else numbered,
+    }
 
 
 def _whole(job: Job | None, name: str) -> int | None:

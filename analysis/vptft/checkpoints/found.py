@@ -3,8 +3,10 @@
 Nothing here imports timm: a checkpoint is inspected without building it.
 """
 
+import math
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,6 +18,8 @@ from vptft.models.shape import VitShape
 AdapterKind = Literal["pfeiffer", "convpass"]
 Pooling = Literal["token", "avg", "token and avg"]
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""Ends of the names of what BatchNorm counts rather than learns."""
 BY_DESCRIPTION = "read by description, not tried on a file of theirs"
 """What is said of a format whose reader was tested on files we built after its description only."""
 
@@ -55,6 +59,11 @@ class Lazy(Mapping[str, torch.Tensor]):
 
     def __len__(self) -> int:
         return len(self._makers)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor]) -> "Lazy":
+        """Return tensors that are taken out of another mapping only when asked for."""
+        return cls({name: partial(tensors.__getitem__, name) for name in tensors})
 
     def without(self, names: Container[str]) -> "Lazy":
         """Return the tensors that are not among ``names``."""
@@ -178,3 +187,18 @@ class Found:
     def method(self) -> str | None:
         """The method, where it is known."""
         return self.methods[0] if len(self.methods) == 1 else None
+
+    @property
+    def parameters(self) -> tuple[int | None, int]:
+        """Numbers that were tuned, and numbers in all, as the peers count them: the paper's Tuned/Total.
+
+        What was tuned is None where the method is not known, or moves an unknown part of the backbone. BatchNorm's
+        running statistics are no parameters; what is merged into the backbone is not counted twice.
+        """
+        head = sum(value.numel() for name, value in self.head.items() if not name.endswith(STATISTICS))
+        merged = self.method == "lora" or (not self.adapters and self.method == "adapter")
+        backbone = sum(math.prod(self.backbone[name].shape) for name in self.backbone)
+        total = backbone + head + (0 if merged else self.parameters_added)
+        if self.method is None or self.method in ("partial_k", "bias"):
+            return None, total
+        return (total if self.method in ("ft", "mixed") else head + self.parameters_added), total

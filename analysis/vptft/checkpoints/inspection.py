@@ -11,16 +11,13 @@ from typing import Any
 import torch
 
 from vptft.checkpoints.found import BY_DESCRIPTION, NORMALISATIONS, Asked, Found, Normalisation
-from vptft.checkpoints.histories.kmnp import looks_like_log
+from vptft.checkpoints.histories.kmnp import LOG, looks_like_log
 from vptft.checkpoints.matching import layer_of, place_of
 from vptft.checkpoints.readers import Reading, read_checkpoint
-from vptft.checkpoints.readers.kmnp import LOG
 from vptft.checkpoints.recipe import Recipe, of_found, read_recipe
 from vptft.errors import VptftError, WeightsError
 from vptft.models.fingerprint import add_tensor
 from vptft.models.shape import check_names
-
-TUNES_ALL = ("ft", "mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,34 +69,15 @@ def inspect(path: Path, asked: Asked = Asked()) -> Inspection:  # noqa: B008 - a
             unknown.append(error.problem)
     fingerprint, layers = _layers(reading, unknown)
     recipe = _recipe(found, unknown)
+    metrics = _metrics(found.path, unknown)
     return Inspection(
         about=_about(found, fingerprint),
         layers=layers,
         sources=found.sources,
         recipe=recipe,
-        metrics=_metrics(found.path),
+        metrics=metrics,
         unknown=tuple(dict.fromkeys(unknown)),
     )
-
-
-def count(found: Found) -> tuple[int | None, int]:
-    """Numbers that were tuned, and numbers in all, as the peers count them: the paper's Tuned/Total.
-
-    What was tuned is None where the method is not known, or moves an unknown part of the backbone. BatchNorm's running
-    statistics are no parameters.
-    """
-    head = sum(
-        value.numel()
-        for name, value in found.head.items()
-        if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
-    )
-    merged = found.method == "lora" or (found.adapters == {} and found.method == "adapter")
-    backbone = sum(math.prod(found.backbone[name].shape) for name in found.backbone)
-    total = backbone + head + (0 if merged else found.parameters_added)
-    method = found.method
-    if method is None or method in ("partial_k", "bias"):
-        return None, total
-    return (total if method in TUNES_ALL else head + found.parameters_added), total
 
 
 def preprocessing_name(normalisation: Normalisation | None) -> str:
@@ -111,7 +89,7 @@ def preprocessing_name(normalisation: Normalisation | None) -> str:
 
 
 def _about(found: Found, fingerprint: str) -> dict[str, Any]:
-    tuned, total = count(found)
+    tuned, total = found.parameters
     about: dict[str, Any] = {
         "file": str(found.path),
         "producer": found.producer,
@@ -212,13 +190,14 @@ def _recipe(found: Found, unknown: list[str]) -> Recipe:
     return of_found(found)
 
 
-def _metrics(path: Path) -> dict[str, float]:
+def _metrics(path: Path, unknown: list[str]) -> dict[str, float]:
     """Last values of a history beside the weights, by split and quantity; empty where none can be read."""
     from vptft.checkpoints.histories import read_history
 
     try:
         frame = read_history(path.parent)
-    except VptftError:
+    except VptftError as error:
+        unknown.append(f"No history: {error.problem}")
         return {}
     last = frame.groupby("split", sort=False).last()
     return {

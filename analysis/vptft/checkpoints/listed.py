@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from vptft.checkpoints.histories.frame import TEST, VAL
-from vptft.checkpoints.histories.kmnp import Job, method_of, read_jobs
+from vptft.checkpoints.histories.kmnp import FINAL_FOLDER, LOG, SEARCH_FOLDER, Job, method_of, read_jobs
 from vptft.data import vtab
 from vptft.errors import CheckpointError, VptftError
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Stage = Literal["search", "final", "run"]
 
 OURS, KMNP, PETL, UNKNOWN = "vptft", "kmnp", "petl-vit", "unknown"
-LOG, RESULTS = "logs.txt", "eval_results.pth"
-SUFFIXES: tuple[tuple[str, Stage], ...] = (("_finalfinal", "final"), ("_val", "search"))
+RESULTS = "eval_results.pth"
+SUFFIXES: tuple[tuple[str, Stage], ...] = ((FINAL_FOLDER, "final"), (SEARCH_FOLDER, "search"))
 """What tune_vtab.py appends to ``OUTPUT_DIR``: the five final runs, and the grid that chose their learning rate."""
 NO_LR = (
     "its program found no learning rate: torch 2.6 and newer refuse the search's eval_results.pth, and that error is "

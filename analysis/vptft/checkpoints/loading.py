@@ -30,6 +30,8 @@ class Loaded(NamedTuple):
         In our words; None where neither keys nor logs nor the base tell it.
     history
         Loss and accuracy per epoch, as :mod:`vptft.checkpoints.histories.frame` describes; empty without one.
+    notes
+        What a user should know before using it; among it why there is no history.
     """
 
     model: TunedModel
@@ -37,6 +39,7 @@ class Loaded(NamedTuple):
     normalisation: Normalisation | None
     method: str | None
     history: pd.DataFrame
+    notes: tuple[str, ...]
 
 
 def load(path: Path, asked: Asked = Asked()) -> Loaded:  # noqa: B008 - a tuple, not mutable
@@ -60,18 +63,17 @@ def load(path: Path, asked: Asked = Asked()) -> Loaded:  # noqa: B008 - a tuple,
         run = load_run(path)
         info = run.info
         known = Normalisation(tuple(info.mean), tuple(info.std))
-        return Loaded(run.model(), info.image_size, known, info.method, _history(path))
+        notes = tuple((info.imported or {}).get("notes", ()))
+        return Loaded(run.model(), info.image_size, known, info.method, *_history(path, notes))
     found = read_checkpoint(path, asked).found
     model = build_model(found)
-    rows, columns = model.layout.grid
-    assert rows == columns  # position embeddings of square grids only are read
-    side = rows * model.vit.patch_embed.patch_size[0]
-    return Loaded(model, side, found.normalisation, found.method, _history(found.path.parent))
+    side = model.layout.grid[0] * model.vit.patch_embed.patch_size[0]  # only square grids are read
+    return Loaded(model, side, found.normalisation, found.method, *_history(found.path.parent, found.notes))
 
 
-def _history(folder: Path) -> pd.DataFrame:
-    """The history in a folder; a damaged one is an error of whoever asks for it, not of the model."""
+def _history(folder: Path, notes: tuple[str, ...]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The history in a folder, and the notes; a missing or damaged one is no reason to have no model."""
     try:
-        return read_history(folder)
-    except VptftError:
-        return pd.DataFrame(columns=list(COLUMNS))
+        return read_history(folder), notes
+    except VptftError as error:
+        return pd.DataFrame(columns=list(COLUMNS)), (*notes, f"No history: {error.problem}")

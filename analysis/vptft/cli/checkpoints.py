@@ -125,8 +125,7 @@ def convert(
         save_merged(reading.found, timm)
         done["timm"] = str(timm)
     if out is not None:
-        base = None if backbone is None else read_checkpoint(backbone, _asked(None, heads)).found.backbone
-        run = make(reading, out, normalisation=_normalisation(normalise), base=base, task=task)
+        run = make(reading, out, normalisation=_normalisation(normalise), task=task)
         done |= {"run": str(run.folder), "method": run.info.method, "task": run.info.task}
         for note in reading.found.notes:
             say(f"note: {note}")
@@ -195,7 +194,7 @@ def evaluate(
         keep_predictions(load_run(path), found)
     write_table(pd.DataFrame(rows), as_json=json, title=f"{path} on {task} ({split})")
     if given is None and not json:
-        say("How the images were normalised is not known: the right row is likely the highest; --normalise says it.")
+        say("How the images were normalised is not known: ask who trained it, rather than take the highest row.")
 
 
 @app.command()

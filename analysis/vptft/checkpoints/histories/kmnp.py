@@ -19,8 +19,9 @@ from vptft.errors import CheckpointError
 if TYPE_CHECKING:
     import pandas as pd
 
-FINAL_FOLDER = "_finalfinal"
-"""In ``OUTPUT_DIR`` of runs that train on train800val200."""
+LOG = "logs.txt"
+SEARCH_FOLDER, FINAL_FOLDER = "_val", "_finalfinal"
+"""Ends of their folders' names: the search for a learning rate, and the runs on training and validation data."""
 TRAINVAL = "trainval"
 START = 1 << 18
 """Bytes from which :func:`looks_like_log` decides."""

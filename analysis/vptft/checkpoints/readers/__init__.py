@@ -40,15 +40,15 @@ READERS: tuple[Reader, ...] = (
     Reader(
         name=lora.PRODUCER,
         tried=True,
-        about="adapter folder, old and new key names; merged into --backbone",
+        about="adapter folder, merged into --backbone; key names of older releases by description",
         recognises=lora.recognises,
         read=lora.read,
     ),
     Reader(
         name=kmnp.PRODUCER,
         tried=True,
-        about="last_model.pth of any transfer type: deep, shallow, projected prompts, MLP heads, Mixed, FT, linear; "
-        "MAE, MoCo and adapters by description; Swin is described only",
+        about="last_model.pth: VPT-deep, FT and linear; shallow and projected prompts, MLP heads, Mixed, MAE, MoCo and "
+        "adapters by description; Swin is described only",
         recognises=kmnp.recognises,
         read=kmnp.read,
     ),
@@ -69,7 +69,7 @@ READERS: tuple[Reader, ...] = (
     Reader(
         name="Hugging Face ViT and DINOv2",
         tried=True,
-        about="ViTForImageClassification, old and new key names; DINOv2 by description",
+        about="ViTForImageClassification; other key names of its releases, and DINOv2, by description",
         recognises=huggingface.recognises,
         read=huggingface.read,
     ),
@@ -93,9 +93,10 @@ READERS: tuple[Reader, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A checkpoint and, where the pretrained weights were given, how it compares with them."""
+    """A checkpoint and, where the pretrained weights were given, those and how it compares with them."""
 
     found: Found
+    base: Found | None = None
     match: Match | None = None
 
 
@@ -127,7 +128,7 @@ def read_checkpoint(path: Path, asked: Asked = Asked()) -> Reading:  # noqa: B00
                 f"{path} cannot be {asked.method}: its tensors are those of {' or '.join(found.methods)}."
             )
         found = replace(found, methods=(asked.method,), sources={**found.sources, "method": "--method"})
-    return Reading(found=found, match=compared)
+    return Reading(found=found, base=base, match=compared)
 
 
 def _read(path: Path, asked: Asked, base: Found | None) -> Found:

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from vptft.checkpoints.found import NORMALISATIONS, Asked, Found, FoundPrompts
-from vptft.checkpoints.histories.kmnp import method_of, read_jobs
+from vptft.checkpoints.histories.kmnp import LOG, method_of, read_jobs
 from vptft.checkpoints.naming import Naming
 from vptft.checkpoints.readers.settling import check_prompts, refuse_rest, settle_heads, take_head
 from vptft.checkpoints.readers.source import Source
@@ -21,7 +21,6 @@ from vptft.models.prompts import PromptSpec
 from vptft.models.shape import VitShape, shape_of
 
 PRODUCER = "KMnP/vpt or VPT-or-FT"
-LOG = "logs.txt"
 
 SUPERVISED = Naming(
     whole={
@@ -113,7 +112,7 @@ def _vit(
     return Found(
         path=source.path,
         producer=PRODUCER,
-        tried=tried and not adapters,
+        tried=tried and not adapters and _as_tried(prompts, head),
         shape=shape,
         backbone=plain,
         head=head,
@@ -179,6 +178,12 @@ def _head(state: dict[str, torch.Tensor], source: Source) -> dict[str, torch.Ten
     if hidden and "weight" not in head:
         raise CheckpointError(f"{source.path} has a head.projection, but no head.last_layer.")
     return head
+
+
+def _as_tried(prompts: FoundPrompts | None, head: Mapping[str, torch.Tensor]) -> bool:
+    """Whether it is of the form of the files of theirs that were tried: deep prompts or none, under a linear head."""
+    plain = prompts is None or (prompts.projected_from is None and len(prompts.spec.layers) > 1)
+    return plain and not any(name.startswith("hidden.") for name in head)
 
 
 def _methods(prompts: FoundPrompts | None, adapters: Mapping[str, torch.Tensor]) -> tuple[str, ...]:

@@ -109,9 +109,7 @@ def _of_module(config: Mapping[str, Any], pattern: str, module: str, otherwise: 
 
 def _merged(base: Found, updates: Mapping[str, _Update], source: Source) -> Lazy:
     """The base's tensors with the updates added, each in its rows of a fused matrix."""
-    backbone = base.backbone
-    makers = {name: partial(backbone.__getitem__, name) for name in backbone}
-    merged = Lazy(makers)
+    merged = Lazy.of(base.backbone)
     for module, update in updates.items():
         target = module_of(module)
         name = f"{target[0]}.weight" if target else ""

@@ -9,7 +9,7 @@ import re
 
 import torch
 
-from vptft.checkpoints.found import Asked, Found, FoundPrompts, Lazy
+from vptft.checkpoints.found import Asked, Found, FoundPrompts
 from vptft.checkpoints.naming import Naming
 from vptft.checkpoints.readers.settling import check_prompts, refuse_rest, settle_heads, take_head
 from vptft.checkpoints.readers.source import Source
@@ -80,7 +80,7 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
         producer=PRODUCER,
         tried=False,
         shape=shape,
-        backbone=Lazy({name: (lambda name=name: backbone[name]) for name in backbone}),  # type: ignore[misc]
+        backbone=backbone,
         head=head,
         methods=("vpt_deep" if len(prompts.spec.layers) > 1 else "vpt_shallow",),
         prompts=prompts,

@@ -89,8 +89,7 @@ def _merged(base: Found, fact: Mapping[str, torch.Tensor], scale: float, source:
     u, v = fact.get("FacTu.weight"), fact.get("FacTv.weight")
     if u is None or v is None or u.ndim != 2 or v.ndim != 2 or u.shape[0] != v.shape[1] or 0 in (*u.shape, *v.shape):
         raise CheckpointError(f"{source.path}: FacTu and FacTv are not two factors of one rank.")
-    backbone = base.backbone
-    merged = Lazy({name: partial(backbone.__getitem__, name) for name in backbone})
+    merged = Lazy.of(base.backbone)
     for name, core in fact.items():
         found = _FACT.match(name)
         if found is None:

@@ -150,7 +150,7 @@ def _band(axes: Axes, band: pd.DataFrame, start: int) -> None:
         axes.annotate(
             f"{fitted(row['task'], 72)}  {said}",
             (row["distance"], y),
-            xytext=(6 if goes_right else -9, 0),  # text that ends at a mark sets wider than it measures
+            xytext=(6 if goes_right else -9, 0),  # at 6 a text that ends at its mark touched it
             textcoords="offset points",
             ha="left" if goes_right else "right",
             va="center",

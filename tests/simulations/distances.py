@@ -1,4 +1,4 @@
-"""Bias of the debiased Frechet distance and coverage of its interval, by simulation; `nox -s verify` runs it.
+"""Bias of the debiased Frechet distance and coverage of its interval, by simulation; `nox -s simulate` runs it.
 
 Known Gaussians, and samples with replacement from a fixed population of real features, whose distance is known exactly
 because the population is finite. One row a repetition; a row that is there is not made again, so it can be interrupted.

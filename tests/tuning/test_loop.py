@@ -19,7 +19,8 @@ from vptft.errors import CheckpointError, DataError, NotApplicable, StorageError
 from vptft.models.backbones import load_backbone
 from vptft.storage import lock
 from vptft.tuning import loop
-from vptft.tuning.loop import parameter_groups, predict, schedule, train
+from vptft.tuning.loop import predict, train
+from vptft.tuning.optimisation import parameter_groups, schedule
 from vptft.tuning.methods import METHODS, build_model
 
 INTERRUPTED = 2

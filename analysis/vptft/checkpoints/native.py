@@ -3,8 +3,9 @@
 ``run.json`` is written last: a folder that has one is a complete run.
 """
 
+import os
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -20,12 +21,15 @@ from vptft.models.adapters import attach
 from vptft.models.backbones import Backbone, Pretraining, load_backbone
 from vptft.models.fingerprint import state_hash
 from vptft.models.heads import make_head
+from vptft.models.lora import merge
 from vptft.models.prompts import PromptSpec
 from vptft.models.shape import VitShape
 from vptft.models.tuned import TunedModel
 from vptft.storage import atomic_path, read_arrays, read_json, write_json, write_text
 
 SCHEMA = 1
+WEIGHTS_FILE = "model.safetensors"
+SNAPSHOTS = "snapshots"
 BASE_FILE = "backbone.safetensors"
 """The base of an imported run, inside its folder."""
 SEARCH_FOLDER = "search"
@@ -67,8 +71,11 @@ class Predictions:
 class RunInfo:
     """The content of ``run.json``: what was trained, on what, how, and from which base.
 
-    ``settings`` holds the training settings as resolved, with units in their names; ``model_sha256`` is the hash of
-    the tuned tensors and ``prompts`` the prompts they belong to.
+    ``settings`` holds the training settings as resolved, ``options`` those that belong to the method; ``model_sha256``
+    is the hash of the tuned tensors and ``prompts`` the prompts they belong to; ``probe_layers`` are the layers its
+    head reads, where not the last alone. ``base`` names the run it started from, by its folder relative to this one and
+    the hash of its tensors; None for the backbone as it was pretrained. ``search`` holds the trials that chose its
+    learning rate, ``notes`` what must be known before its number is used.
 
     A run converted from another program's checkpoint has ``imported``: its source, what could not be known, and its
     recipe. What that program did not tell is None. Its network is described by ``shape`` (and ``adapters``), and its
@@ -101,6 +108,12 @@ class RunInfo:
     shape: dict[str, Any] | None = None
     adapters: dict[str, Any] | None = None
     imported: dict[str, Any] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    val_accuracy: float | None = None
+    probe_layers: list[int] = field(default_factory=list)
+    base: dict[str, Any] | None = None
+    search: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, values: Any, path: Path) -> Self:
@@ -108,8 +121,8 @@ class RunInfo:
         if not isinstance(values, dict) or values.get("schema") != SCHEMA:
             found = values.get("schema") if isinstance(values, dict) else type(values).__name__
             raise CheckpointError(f"{path} has schema {found!r}; this version reads schema {SCHEMA}.")
-        names = {field.name for field in fields(cls)}
-        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        names = {each.name for each in fields(cls)}
+        needed = {each.name for each in fields(cls) if each.default is MISSING and each.default_factory is MISSING}
         missing, unknown = sorted(needed - values.keys()), sorted(values.keys() - names)
         if missing or unknown:
             raise CheckpointError(f"{path} does not hold a run: missing {missing}, unknown {unknown}.")
@@ -152,8 +165,10 @@ class Run:
                 f"{self.folder} was converted without predictions.",
                 f"Make them: vptft-analyze checkpoints evaluate {self.folder} --task TASK --save",
             )
+        if self.info.imported is None and self.info.test_accuracy is None:
+            raise CheckpointError(f"{self.folder} is a trial of a search: it never looked at test images.")
         found = read_arrays(path)
-        expected = {field.name for field in fields(Predictions)}
+        expected = {each.name for each in fields(Predictions)}
         if found.keys() != expected:
             raise CheckpointError(f"{path} holds {sorted(found)}; expected {sorted(expected)}.")
         return Predictions(**found)
@@ -172,15 +187,75 @@ class Run:
         return backbone
 
     def model(self) -> TunedModel:
-        """Build the tuned model in evaluation mode, with the tuned tensors checked against ``run.json``."""
+        """Build the tuned model in evaluation mode, with the tuned tensors checked against ``run.json``.
+
+        Low-rank updates are merged into the weights they belong to.
+
+        Raises
+        ------
+        CheckpointError
+            The tensors are not there, or are others than ``run.json`` describes; so for those of the run it started
+            from, where it needs them.
+        """
         state = self._tuned_state()
         spec = None if self.info.prompts is None else PromptSpec.from_json(self.info.prompts)
         if self.info.shape is not None:
             model = self._imported_model(VitShape.from_json(self.info.shape), state, spec)
         else:
-            model = TunedModel(self.backbone().module, n_classes=len(self.info.classes), prompts=spec)
+            module: Any = self._starting_module(state)
+            state = self._with_additions(module, state)
+            model = TunedModel(
+                module, n_classes=len(self.info.classes), prompts=spec, probe_layers=tuple(self.info.probe_layers)
+            )
         load_tuned(model, state, source=self.folder)
         return model.eval()
+
+    def base_run(self) -> "Run | None":
+        """Open the run this one started from; None where it started from the pretrained backbone.
+
+        Raises
+        ------
+        CheckpointError
+            It is gone, or is another run by now.
+        """
+        if self.info.base is None:
+            return None
+        try:
+            found = load_run(Path(os.path.normpath(self.folder / str(self.info.base["folder"]))))
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.folder} started from another run. {error.problem}", error.hint) from error
+        if found.info.model_sha256 != self.info.base.get("model_sha256"):
+            raise CheckpointError(f"{found.folder} is no longer the run that {self.folder} started from.")
+        return found
+
+    def snapshots(self) -> dict[int, Path]:
+        """Tensors kept on the way, by epoch: files of the same tensors as the run's own."""
+        found = sorted((self.folder / SNAPSHOTS).glob("epoch*.safetensors"))
+        return {int(path.stem.removeprefix("epoch")): path for path in found}
+
+    def _starting_module(self, state: Mapping[str, torch.Tensor]) -> nn.Module:
+        """The network that the tuned tensors go into: the backbone, or what another run made of it."""
+        if self.info.base is None:
+            return self.backbone().module
+        module = self.backbone().module
+        if {f"backbone.{name}" for name, _ in module.named_parameters()} <= state.keys():
+            return module  # every weight is the run's own
+        base = self.base_run()
+        assert base is not None
+        return base.model().backbone
+
+    def _with_additions(self, module: Any, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Merge low-rank updates, or attach adapters; gives the tensors that are still to be loaded."""
+        if self.info.adapters is None:
+            return state
+        kind, scale = self.info.adapters["kind"], self.info.adapters["scale"]
+        if kind != "lora":
+            own = {n.removeprefix("backbone."): value for n, value in state.items() if ".adapter." in n}
+            attach(module, own, kind=kind, scale=scale)
+            return state
+        own = {n.removeprefix("backbone."): value for n, value in state.items() if ".lora_" in n}
+        merge(module, own, scale=scale)
+        return {name: value for name, value in state.items() if ".lora_" not in name}
 
     def _imported_backbone(self, shape: VitShape) -> Backbone:
         """The base that lies in the run folder."""
@@ -212,9 +287,7 @@ class Run:
         """The network of another program, on its base where that is known."""
         known = self.info.backbone_sha256 is not None
         vit: Any = self._imported_backbone(shape).module if known else shape.build()
-        if self.info.adapters is not None:
-            own = {n.removeprefix("backbone."): value for n, value in state.items() if ".adapter." in n}
-            attach(vit, own, kind=self.info.adapters["kind"], scale=self.info.adapters["scale"])
+        state = self._with_additions(vit, state)
         both = shape.pooling == "token and avg"
         model = TunedModel(vit, n_classes=1, prompts=spec, head=head_of(state), patches_too=both)
         if not known and not {n for n in model.state_dict() if n.startswith("backbone.")} <= state.keys():
@@ -222,7 +295,12 @@ class Run:
         return model
 
     def _tuned_state(self) -> dict[str, torch.Tensor]:
-        path = self.folder / "model.safetensors"
+        path = self.folder / WEIGHTS_FILE
+        if not path.exists():
+            raise CheckpointError(
+                f"{self.folder} does not hold its weights.",
+                f"Train them again: vptft-analyze checkpoints rebuild {self.folder}",
+            )
         state = _read_tensors(path)
         if state_hash(state) != self.info.model_sha256:
             raise CheckpointError(f"{path} is not the file run.json describes: its hash differs.")
@@ -270,13 +348,17 @@ def save_run(
     folder: Path,
     info: RunInfo,
     *,
-    state: dict[str, torch.Tensor],
+    state: dict[str, torch.Tensor] | None,
     history: pd.DataFrame,
     predictions: Predictions | None,
     base: dict[str, torch.Tensor] | None = None,
 ) -> Run:
-    """Write a complete run, ``run.json`` last; ``base`` only for an imported one, whose base has no name."""
-    write_tensors(folder / "model.safetensors", state)
+    """Write a complete run, ``run.json`` last.
+
+    ``state`` is None where the weights are not kept; ``base`` only for an imported run, whose base has no name.
+    """
+    if state is not None:
+        write_tensors(folder / WEIGHTS_FILE, state)
     if base is not None:
         write_tensors(folder / BASE_FILE, base)
     write_text(folder / "history.csv", history.to_csv(index=False, lineterminator="\n"))
@@ -315,6 +397,20 @@ def write_tensors(target: Path, state: Mapping[str, torch.Tensor]) -> None:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, path)
         except SafetensorError as error:
             raise OSError(str(error)) from error  # its own error for a full disk
+
+
+def write_snapshot(folder: Path, epoch: int, state: Mapping[str, torch.Tensor]) -> None:
+    """Keep the tuned tensors as they are after an epoch."""
+    write_tensors(folder / SNAPSHOTS / f"epoch{epoch:04d}.safetensors", state)
+
+
+def reference_to(base: Run, folder: Path) -> dict[str, Any]:
+    """Return what ``run.json`` in ``folder`` says about the run it started from."""
+    return {
+        "folder": os.path.relpath(base.folder.absolute(), folder.absolute()),
+        "method": base.info.method,
+        "model_sha256": base.info.model_sha256,
+    }
 
 
 def is_complete(folder: Path) -> bool:

@@ -32,10 +32,12 @@ THEIR_CODE = "KMnP/vpt's source"
 
 NAMED_SETTINGS = {
     "batch_size", "epochs", "warmup_fraction", "schedule", "optimizer", "weight_decay", "head_lr", "lr", "seed",
-    "image_size", "n_train", "prompt_dropout", "key",
+    "image_size", "n_train", "key", "backbone_dropout", "train_split",
 }  # fmt: skip
 """Settings of our runs that are aspects by a name of their own; any other is compared under ``setting NAME``."""
 
+
+SCHEDULES = {"step": "warm-up + cosine", "epoch": "warm-up + cosine, constant within an epoch"}
 
 OF_THE_RUN = {"task", "classes", "image size", "normalisation"}
 """Aspects of a converted run that are told by its own ``run.json``, not by the other program's log."""
@@ -163,15 +165,18 @@ def of_run(run: "Run") -> Recipe:
         "batch size": settings.get("batch_size"),
         "epochs": settings.get("epochs"),
         "warm-up": _fraction(settings.get("warmup_fraction")),
-        "schedule": settings.get("schedule"),
+        "schedule": SCHEDULES.get(str(settings.get("schedule")), settings.get("schedule")),
         "optimiser": settings.get("optimizer"),
         "weight decay": settings.get("weight_decay"),
         "head learning rate": settings.get("head_lr"),
         "learning rate": settings.get("lr"),
         "seed": info.seed,
-        "training data": None if info.n_train is None else f"train, {info.n_train} images",
+        "training data": None
+        if info.n_train is None
+        else f"{settings.get('train_split') or 'train'}, {info.n_train} images",
         "normalisation": f"mean {tuple(info.mean)}, deviation {tuple(info.std)}",
-        "backbone dropout": 0.0 if settings.get("optimizer") else None,
+        "backbone dropout": settings.get("backbone_dropout"),
+        "search": _budget(info.search),
         "selection": "last epoch, no choice on test images" if settings.get("optimizer") else None,
     }
     if info.prompts is not None:
@@ -205,6 +210,10 @@ def of_found(found: Found) -> Recipe:
 
 def _fraction(value: Any) -> str | None:
     return None if value is None else f"{value:g} of all steps"
+
+
+def _budget(search: Mapping[str, Any] | None) -> str | None:
+    return None if search is None else f"{search.get('budget')} trials on validation"
 
 
 def _optimiser(job: Job, logged: str) -> dict[str, Fact]:

@@ -13,7 +13,8 @@ from vptft.cli.options import BackboneName, Device, Json, progress, say, write_j
 if TYPE_CHECKING:
     from vptft.checkpoints.native import Run
     from vptft.checkpoints.pairs import RunPair
-    from vptft.tuning.study import StudySize
+    from vptft.tuning.plan import Plan
+    from vptft.tuning.sweep import Job
 
 REFERENCE = "photos"
 N_SLICE, SLICE_POINTS, SLICE_EXTENT, N_ATTENTION = 16, 7, 0.5, 24
@@ -46,30 +47,34 @@ def quickstart(
 
     Example: `vptft-analyze quickstart` and open reports/quickstart/index.html
     """
-    from vptft.data import registry
-    from vptft.tuning.study import QUICK, SUITE, run_study, trainings_of
+    from dataclasses import replace
 
-    size = SUITE if full else QUICK
+    from vptft.tuning import protocols
+    from vptft.tuning.engines import Here
+    from vptft.tuning.sweep import final_runs, run_sweep
+
+    plan = replace(protocols.SUITE if full else protocols.QUICK, backbone=backbone)
     if full:
-        out, runs = out.with_name(f"{out.name}-{size.name}"), runs.with_name(f"{runs.name}-{size.name}")
-    tasks = [registry.task(name) for name in size.tasks]
+        out, runs = out.with_name(f"{out.name}-{plan.name}"), runs.with_name(f"{runs.name}-{plan.name}")
+    cells = plan.cells()
     with progress() as start:
-        overall = start(f"quickstart, {size.name}", 100)
-        count, done = trainings_of(size, len(tasks)), 0.0
+        overall = start(f"quickstart, {plan.name}", 100)
+        done = -1
 
-        def on_run(label: str) -> Callable[[int, int], None]:
+        def on_start(job: "Job") -> Callable[[int, int], None]:
             nonlocal done
-            before, bar = done, start(label)
             done += 1
+            before, bar = done, start(f"{job.cell.method} on {job.cell.task}, seed {job.cell.settings.seed}")
 
             def update(epochs: int, total: int) -> None:
                 bar(epochs, total)
-                overall(round(1000 * TRAINING_SHARE * (before + epochs / total) / count), 1000)
+                overall(round(1000 * TRAINING_SHARE * (before + epochs / total) / len(cells)), 1000)
 
             return update
 
-        finished = run_study(size, tasks, backbone=backbone, folder=runs, device=device, on_run=on_run)
-        steps = measuring(size, finished, runs, out, device)
+        run_sweep(cells, runs, engine=Here(on_start), device=device)
+        finished = final_runs(cells, runs)
+        steps = measuring(plan, finished, runs, out, device)
         weight, passed = sum(step.weight for step in steps), 0.0
         for step in steps:
             bar = start(step.label)
@@ -90,7 +95,7 @@ TRAINING_SHARE = 0.6
 """Part of the whole time that goes into training; for the time left only."""
 
 
-def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path, device: str) -> list[Step]:
+def measuring(plan: "Plan", runs: "Sequence[Run]", folder: Path, out: Path, device: str) -> list[Step]:
     """Return what is measured and written after training, in order."""
     from vptft.checkpoints.pairs import pair_runs
     from vptft.data import registry
@@ -102,12 +107,12 @@ def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path,
 
     results = out / "results"
     pairs = pair_runs(runs)
-    first = [pair for pair in pairs if pair.vpt.info.seed == size.seeds[0]]
+    first = [pair for pair in pairs if pair.vpt.info.seed == plan.seeds[0]]
     info = runs[0].info
 
     def distances() -> dict[str, Any]:
         network = load_extractor(f"{info.backbone}:{info.image_size}", device=device)
-        n = size.settings.n_train
+        n = plan.sizes[0]
         origin = assemble.statistics(registry.images(REFERENCE, n=n), network)
         return {
             task: assemble.distance(
@@ -116,7 +121,7 @@ def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path,
                 options=DistanceSettings(),
                 folder=results / "distance" / slug(task),
             )
-            for task in size.tasks
+            for task in plan.tasks
         }
 
     def slice_of(run: "Run") -> object:
@@ -130,8 +135,8 @@ def measuring(size: "StudySize", runs: "Sequence[Run]", folder: Path, out: Path,
         return assemble.attention_maps(pair, n_images=N_ATTENTION, seed=0, folder=target)
 
     def page() -> None:
-        write_json(results / "study.json", assemble.study_summary(size, runs, pairs, folder, reference=REFERENCE))
-        title = f"VPT or full finetuning? The embedded suite, size {size.name}"
+        write_json(results / "study.json", assemble.study_summary(plan, runs, pairs, folder, reference=REFERENCE))
+        title = f"VPT or full finetuning? The embedded suite, size {plan.name}"
         build_page(results, out / "index.html", title=title, figures=out / "figures")
 
     return [

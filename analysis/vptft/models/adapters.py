@@ -1,4 +1,4 @@
-"""Adapters beside attention and MLP, as other programs train them; attached to timm's blocks without renaming a weight.
+"""Adapters beside attention and MLP, attached to timm's blocks without renaming a weight.
 
 An adapter is a child ``adapter`` of the module it works beside, and a forward hook adds what it says to what the
 module says. Blocks whose attention has one are no longer plain: they run whole, never as a key/value prefix.
@@ -92,6 +92,20 @@ def attach(vit: VisionTransformer, state: Mapping[str, torch.Tensor], *, kind: K
     absent = [name for name in missing.missing_keys if ".adapter." in name]
     if absent or missing.unexpected_keys:
         raise WeightsError(f"The adapters do not fit: missing {absent}, left over {missing.unexpected_keys}.")
+
+
+def fresh_pfeiffer(vit: VisionTransformer, *, bottleneck: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Tensors of new Pfeiffer adapters in every block, for :func:`attach`; they add nothing at first (``up`` is 0)."""
+    state = {}
+    for layer in range(len(vit.blocks)):
+        name = f"blocks.{layer}.mlp.adapter"
+        bound = vit.embed_dim**-0.5
+        down = torch.rand(bottleneck, vit.embed_dim, generator=generator)
+        state[f"{name}.down.weight"] = (2 * down - 1) * bound
+        state[f"{name}.down.bias"] = torch.zeros(bottleneck)
+        state[f"{name}.up.weight"] = torch.zeros(vit.embed_dim, bottleneck)
+        state[f"{name}.up.bias"] = torch.zeros(vit.embed_dim)
+    return state
 
 
 def _add(module: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:

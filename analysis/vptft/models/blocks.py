@@ -17,10 +17,12 @@ from vptft.errors import NotApplicable
 def is_plain(block: nn.Module) -> bool:
     """Whether this is timm's standard pre-norm block with standard attention, which the functions below take apart.
 
-    Attention with a hook is not: what the hook adds (an adapter) would be lost.
+    Attention with a hook is not, nor with an adapted projection (LoRA): what they add would be lost.
     """
     attn: Any = getattr(block, "attn", None)
-    return type(block) is Block and type(attn) is Attention and not attn._forward_hooks
+    if type(block) is not Block or type(attn) is not Attention or attn._forward_hooks:
+        return False
+    return type(attn.qkv) is nn.Linear
 
 
 def require_plain(block: nn.Module) -> Block:

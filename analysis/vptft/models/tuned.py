@@ -66,6 +66,9 @@ class TunedModel(nn.Module):
         The head, in place of a linear one for ``n_classes``.
     patches_too
         Give the head the mean of the patches after the cls token, ``(B, 2 d)``, as Hugging Face's DINOv2 does.
+    probe_layers
+        Give the head what it would read after each of these layers, one beside the other, ``(B, n d)``: a probe over
+        several layers. Empty for the last layer alone.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class TunedModel(nn.Module):
         prefix_form: bool = True,
         head: nn.Module | None = None,
         patches_too: bool = False,
+        probe_layers: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -86,6 +90,9 @@ class TunedModel(nn.Module):
         if prompts is not None and prompts.length:
             self.prompts = self._make_prompts(prompts, generator or torch.Generator().manual_seed(0))
         self.patches_too = patches_too
+        self.probe_layers = probe_layers
+        if probe_layers and not 0 <= min(probe_layers) <= max(probe_layers) < len(self.vit.blocks):
+            raise SettingsError(f"Layers {probe_layers} are not all among the backbone's {len(self.vit.blocks)}.")
         self.head = head if head is not None else self._zero_head(n_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -96,6 +103,9 @@ class TunedModel(nn.Module):
         """What the head sees, ``(B, d)``."""
         if not isinstance(self.backbone, VisionTransformer):
             return self.backbone(x)
+        if self.probe_layers:
+            read = (step.output for step in self._walk(x) if step.layer in self.probe_layers)
+            return torch.cat([self._pool(self.backbone.norm(tokens)) for tokens in read], dim=1)
         for step in self._walk(x, pooled_rows_only=True):
             tokens = step.output
         return self._pool(self.backbone.norm(tokens))
@@ -137,8 +147,10 @@ class TunedModel(nn.Module):
 
     @property
     def pooling(self) -> Pooling:
-        """Which tokens the head reads."""
+        """Which tokens of the last layer the head reads."""
         vit = self.vit
+        if self.probe_layers:
+            raise NotApplicable(f"The head reads {len(self.probe_layers)} layers: there is no one query to follow.")
         if vit.attn_pool is not None or vit.global_pool not in ("token", "avg") or vit.pool_include_prefix:
             raise NotApplicable(f"Pooling {vit.global_pool!r} is not understood: cls token and patch average are.")
         if vit.global_pool == "token":
@@ -167,15 +179,18 @@ class TunedModel(nn.Module):
         return not self._pools_prompts
 
     def train(self, mode: bool = True) -> "TunedModel":
-        """Set the training mode; a backbone with nothing to tune stays in evaluation mode."""
+        """Set the training mode; a backbone that is not tuned as a whole stays in evaluation mode.
+
+        Else batch statistics would move, and dropout work, in weights that the method leaves alone.
+        """
         super().train(mode)
-        if mode and not any(p.requires_grad for p in self.backbone.parameters()):
+        if mode and not all(p.requires_grad for p in self.backbone.parameters()):
             self.backbone.eval()
         return self
 
     def _zero_head(self, n_classes: int) -> nn.Linear:
         width: int = getattr(self.backbone, "num_features")  # noqa: B009 - timm sets it, nn.Module does not declare it
-        head = nn.Linear(width * (2 if self.patches_too else 1), n_classes)
+        head = nn.Linear(width * (2 if self.patches_too else 1) * max(1, len(self.probe_layers)), n_classes)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         return head

@@ -34,7 +34,7 @@ from vptft.features.statistics import Statistics
 from vptft.features.streaming import summarise
 from vptft.provenance import provenance
 from vptft.storage import cache_folder, key_of, read_json
-from vptft.tuning.study import StudySize, edges_of_search
+from vptft.tuning.plan import Plan
 from vptft.when import quadrants
 from vptft.when.distribution.distance import DistanceSettings, SetDistance
 from vptft.when.distribution.distance import measure as measure_distance
@@ -282,32 +282,34 @@ def _masks(images: ImageSet, size: int) -> np.ndarray | None:
 
 
 def study_summary(
-    size: StudySize, runs: Sequence[Run], pairs: Sequence[RunPair], folder: Path, *, reference: str
+    plan: Plan, runs: Sequence[Run], pairs: Sequence[RunPair], folder: Path, *, reference: str
 ) -> dict[str, Any]:
     """What a page says about a study besides its results: settings, runs, confounds, provenance."""
     info = runs[0].info
-    settings = size.settings
+    settings = plan.settings
     shown = ("task", "method", "seed", "test_accuracy", "parameters_tuned", "parameters_total")
     return {
-        "size": size.name,
+        "size": plan.name,
         "backbone": info.backbone,
         "backbone_sha256": info.backbone_sha256,
         "pretraining": info.pretraining,
         "reference": reference,
-        "n_train": settings.n_train,
+        "n_train": info.n_train,
         "n_test": settings.n_test,
         "epochs": settings.epochs,
         "image_size": settings.image_size,
         "batch_size": settings.batch_size,
         "prompt_length": settings.prompt_length,
-        "seeds": list(size.seeds),
-        "searched": size.searched,
+        "seeds": list(plan.seeds),
+        "searched": plan.search is not None,
         "learning_rates": {
             f"{run.info.method} on {run.info.task}": run.info.settings["lr"]
             for run in runs
-            if run.info.seed == size.seeds[0]
+            if run.info.seed == plan.seeds[0]
         },
-        "edges": edges_of_search(folder, runs),
+        "notes": [
+            f"{run.info.method} on {run.info.task}, seed {run.info.seed}: {n}" for run in runs for n in run.info.notes
+        ],
         "confounds": fairness_of(pairs).differences(),
         "runs": [
             {**{name: getattr(run.info, name) for name in shown}, "folder": str(run.folder.relative_to(folder))}

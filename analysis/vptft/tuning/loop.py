@@ -7,7 +7,8 @@ takes the same steps, bit for bit, as one that was never interrupted.
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,23 +26,30 @@ from vptft.checkpoints.native import (
     is_complete,
     load_run,
     load_tuned,
+    reference_to,
     save_run,
     tuned_state,
+    write_snapshot,
 )
-from vptft.data.images import ImageSet
 from vptft.data.tasks import Split, Task
 from vptft.data.transforms import normalise
-from vptft.errors import CheckpointError, DataError, TrainingError
+from vptft.errors import CheckpointError, SettingsError, TrainingError
 from vptft.models.backbones import Backbone, load_backbone
 from vptft.models.fingerprint import state_hash
 from vptft.models.tuned import TunedModel
 from vptft.provenance import provenance
 from vptft.storage import atomic_path, key_of, lock
+from vptft.tuning.inputs import Inputs, features_of, images_of, pixels_of
 from vptft.tuning.methods import Method, build_model
-from vptft.tuning.settings import TrainSettings
+from vptft.tuning.optimisation import optimiser, part_of_peak
+from vptft.tuning.settings import OPTIONS, TrainSettings
 
 RESUME_SECONDS = 20.0
 """A resume state is written at the first epoch's end after this long; FT's is three times the network."""
+
+IMPROVING = 0.02
+"""Accuracy on validation that the last fifth of the epochs must gain over the fifth before for a run to say that it
+was still improving when it ended."""
 
 LOWER_LR = "Lower the learning rate (--lr) or lengthen the warm-up."
 
@@ -49,13 +57,25 @@ EpochCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitTensors:
-    """A split in memory: pixels ``(n, 3, h, w)`` uint8, labels ``(n,)`` int64, and who the images are."""
+class Purpose:
+    """What a training is for.
 
-    pixels: torch.Tensor
-    labels: torch.Tensor
-    ids: tuple[str, ...]
-    groups: tuple[str, ...]
+    Attributes
+    ----------
+    test
+        Whether the test images are looked at. A training that chooses a setting never looks.
+    keep_weights
+        Whether the tuned tensors stay on disk. Those of a search serve nothing once its accuracy is known.
+    search
+        What chose the learning rate and the decay: trials, accuracies, budget; for ``run.json``.
+    notes
+        What must be known before the run's number is used.
+    """
+
+    test: bool = True
+    keep_weights: bool = True
+    search: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -63,7 +83,7 @@ class _State:
     """What moves while a run trains."""
 
     model: TunedModel
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -75,6 +95,8 @@ def train(
     backbone: str,
     settings: TrainSettings,
     folder: Path,
+    base: Run | None = None,
+    purpose: Purpose = Purpose(),
     device: str = "cpu",
     on_epoch: EpochCallback = lambda done, total: None,
 ) -> Run:
@@ -83,9 +105,13 @@ def train(
     Parameters
     ----------
     task, method, backbone, settings
-        What, how, from which backbone (by name).
+        What, how, from which backbone (by name). Settings that belong to other methods do not count.
     folder
         The run folder. An unfinished run with the same settings goes on; one with others is refused.
+    base
+        For a method with ``after``: the finished run it starts from.
+    purpose
+        Whether it is judged on test images, and what it leaves.
     device
         A torch device.
     on_epoch
@@ -96,69 +122,79 @@ def train(
     TrainingError
         The loss is no longer a number; nothing is left behind but the error.
     DataError, CheckpointError
-        Unreadable images; a folder that holds another run.
+        Unreadable images; a folder that holds another run; a base of another kind.
     """
-    settings = replace(settings, lr=settings.lr or method.default_lr)
+    settings = replace(settings.restricted(method.options), lr=settings.lr or method.default_lr)
+    _check_base(method, base, task, backbone, settings)
     with lock(folder.parent / f".{folder.name}"):
         loaded = load_backbone(backbone, settings.image_size)
-        parts: tuple[Split, ...] = ("train", "val", "test")
-        images = {name: _images(task, name, settings) for name in parts}
-        content = [split.fingerprint() for split in images.values()]
-        key = key_of(task.name, method.name, backbone, loaded.sha256, asdict(settings), content)
+        images = {name: images_of(task, name, settings) for name in _splits(settings, purpose)}
+        content = {name: split.fingerprint() for name, split in images.items()}
+        started_from = None if base is None else base.info.model_sha256
+        key = key_of(task.name, method.name, backbone, loaded.sha256, settings.changed(), content, started_from)
         if is_complete(folder):
             run = _existing(folder, key)
             shutil.rmtree(folder / "resume", ignore_errors=True)
             return run
-        splits: dict[str, SplitTensors] = {n: _in_memory(i, settings.image_size) for n, i in images.items()}
-        state = _start(task, method, loaded, settings, device)
+        state = _start(task, method, loaded, settings, base, device)
+        if method.reads_fixed_features:
+            inputs = {name: features_of(split, state.model, loaded) for name, split in images.items()}
+        else:
+            inputs = {name: pixels_of(split, settings.image_size) for name, split in images.items()}
+        if state.model.prompts is not None and method.prompts and settings.prompt_init == "class_token":
+            state.model.prompts.start_from(_class_tokens(inputs[settings.train_split], state.model, loaded))
         _resume(state, folder, key)
         try:
-            _fit(state, splits, loaded, settings, folder=folder, key=key, on_epoch=on_epoch)
+            _fit(state, inputs, loaded, settings, folder=folder, key=key, on_epoch=on_epoch)
         except TrainingError:
             # Taken up again, it would fail there again.
             shutil.rmtree(folder / "resume", ignore_errors=True)
             raise
-        run = _finish(state, splits, task, method, loaded, settings, folder=folder, key=key)
+        run = _finish(state, inputs, task, method, loaded, settings, base, purpose, folder=folder, key=key)
         shutil.rmtree(folder / "resume", ignore_errors=True)
     return run
 
 
-def schedule(step: int, total: int, *, warmup_fraction: float) -> float:
-    """Part of the peak learning rate: linear warm-up to 1, then half a cosine to 0 (Loshchilov and Hutter 2017)."""
-    warm = math.ceil(total * warmup_fraction)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-
-def parameter_groups(model: TunedModel, settings: TrainSettings) -> list[dict[str, Any]]:
-    """Trainable parameters by weight decay and peak learning rate.
-
-    Matrices decay; vectors, prompts, cls, register and position embeddings do not. The head has a rate of its own,
-    unless it is all that is tuned.
-    """
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    tuned = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    head_only = all(name.startswith("head.") for name in tuned)
-    for name, parameter in tuned.items():
-        embedding = name.endswith(("tokens", "cls_token", "reg_token", "pos_embed"))
-        decay = 0.0 if parameter.ndim < 2 or embedding else settings.weight_decay
-        peak = settings.head_lr if name.startswith("head.") and not head_only else settings.lr or 0.0
-        groups.setdefault((decay, peak), []).append(parameter)
-    return [{"params": ps, "weight_decay": decay, "peak": peak} for (decay, peak), ps in groups.items()]
-
-
 @torch.inference_mode()
-def predict(model: TunedModel, pixels: torch.Tensor, backbone: Backbone, batch_size: int = 128) -> torch.Tensor:
-    """Logits ``(n, n_classes)`` float32 on the CPU, in evaluation mode."""
+def predict(
+    model: TunedModel, values: torch.Tensor, backbone: Backbone, *, precision: str = "float32", batch_size: int = 128
+) -> torch.Tensor:
+    """Logits ``(n, n_classes)`` float32 on the CPU, in evaluation mode, of pixels or of what the head reads."""
     was_training = model.training
     model.eval()
-    device = next(model.parameters()).device
-    batches = [
-        model(normalise(part.to(device), backbone.mean, backbone.std)).cpu() for part in pixels.split(batch_size)
-    ]
+    batches = [logits_of(model, part, backbone, precision).cpu() for part in values.split(batch_size)]
     model.train(was_training)
     return torch.cat(batches)
+
+
+def logits_of(model: TunedModel, values: torch.Tensor, backbone: Backbone, precision: str = "float32") -> torch.Tensor:
+    """Logits ``(B, n_classes)`` float32 of pixels ``(B, 3, h, w)`` uint8, or of what the head reads, ``(B, d)``."""
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        if values.dtype != torch.uint8:
+            return model.head(values.to(device)).float()
+        return model(normalise(values.to(device), backbone.mean, backbone.std)).float()
+
+
+def _check_base(method: Method, base: Run | None, task: Task, backbone: str, settings: TrainSettings) -> None:
+    if (base is None) != (method.after is None):
+        raise SettingsError(
+            f"{method.name} starts from {f'a finished run of {method.after}' if method.after else 'the backbone'}.",
+            "" if base else f"Train that first: vptft-analyze train {task.name} --method {method.after}",
+        )
+    if base is None:
+        return
+    info = base.info
+    expected = (method.after, task.name, backbone, settings.image_size)
+    found = (info.method, info.task, info.backbone, info.image_size)
+    if found != expected:
+        raise CheckpointError(f"{base.folder} is no base for this run: it holds {found}; expected {expected}.")
+
+
+def _splits(settings: TrainSettings, purpose: Purpose) -> tuple[Split, ...]:
+    """Return the splits of a run, the one trained on first. Nothing is validated on images that were trained on."""
+    held: tuple[Split, ...] = ("val",) if settings.train_split == "train" else ()
+    return (settings.train_split, *held, *(("test",) if purpose.test else ()))
 
 
 def _existing(folder: Path, key: str) -> Run:
@@ -170,39 +206,30 @@ def _existing(folder: Path, key: str) -> Run:
     return run
 
 
-def _images(task: Task, name: Split, settings: TrainSettings) -> ImageSet:
-    count = {"train": settings.n_train, "val": settings.n_val, "test": settings.n_test}[name]
-    images: ImageSet = task.load(name, n=count, seed=settings.seed)
-    if images.labels is None or len(images) < 2:
-        found = "no labels" if images.labels is None else f"{len(images)} images"
-        raise DataError(f"{images.name} has {found}; training needs at least two labelled images.")
-    return images
+def _start(
+    task: Task, method: Method, backbone: Backbone, settings: TrainSettings, base: Run | None, device: str
+) -> _State:
+    started = None if base is None else base.model()
+    model = build_model(method, backbone, settings, n_classes=len(task.classes), base=started).to(device)
+    return _State(model=model, optimizer=optimiser(model, settings))
 
 
-def _in_memory(images: ImageSet, size: int) -> SplitTensors:
-    return SplitTensors(
-        pixels=images.pixels(size),
-        labels=torch.from_numpy(np.asarray(images.labels, dtype=np.int64)),
-        ids=images.ids,
-        groups=images.groups,
-    )
-
-
-def _start(task: Task, method: Method, backbone: Backbone, settings: TrainSettings, device: str) -> _State:
-    model = build_model(
-        method,
-        backbone,
-        n_classes=len(task.classes),
-        prompt_length=settings.prompt_length,
-        prompt_dropout=settings.prompt_dropout,
-        seed=settings.seed,
-    ).to(device)
-    return _State(model=model, optimizer=torch.optim.AdamW(parameter_groups(model, settings)))
+def _class_tokens(split: Inputs, model: TunedModel, backbone: Backbone) -> torch.Tensor:
+    """Mean final features of the backbone without prompts, by class ``(n_classes, d)``."""
+    plain = TunedModel(model.backbone, n_classes=1).eval()
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        parts = [
+            plain.features(normalise(part.to(device), backbone.mean, backbone.std)) for part in split.values.split(128)
+        ]
+    features = torch.cat(parts)
+    present = split.labels.unique()
+    return torch.stack([features[split.labels.to(device) == label].mean(dim=0) for label in present])
 
 
 def _fit(
     state: _State,
-    splits: dict[str, SplitTensors],
+    inputs: Mapping[Split, Inputs],
     backbone: Backbone,
     settings: TrainSettings,
     *,
@@ -211,44 +238,59 @@ def _fit(
     on_epoch: EpochCallback,
 ) -> None:
     saved = time.monotonic()
+    trained, *judged = inputs
+    kept = snapshot_epochs(settings)
     on_epoch(state.epoch, settings.epochs)
     while state.epoch < settings.epochs:
         started = time.perf_counter()
-        lr, loss, accuracy = _train_epoch(state, splits["train"], backbone, settings)
+        lr, loss, accuracy = _train_epoch(state, inputs[trained], backbone, settings)
         rows = [
             ("train", loss, accuracy),
-            *(_curve_point(state, splits, name, backbone, settings) for name in ("val", "test")),
+            *(_curve_point(state, inputs[name], name, backbone, settings) for name in judged),
         ]
         state.epoch += 1
         seconds = round(time.perf_counter() - started, 3)
         for row in rows:
             state.history.append(dict(zip(HISTORY_COLUMNS, (state.epoch, *row, lr, seconds), strict=True)))
+        if state.epoch in kept:
+            write_snapshot(folder, state.epoch, tuned_state(state.model))
         if state.epoch == settings.epochs or time.monotonic() - saved > RESUME_SECONDS:
             _save_resume(state, folder, key)
             saved = time.monotonic()
         on_epoch(state.epoch, settings.epochs)
 
 
+def snapshot_epochs(settings: TrainSettings) -> set[int]:
+    """Return after which epochs the tuned tensors are kept: evenly spaced, the last included."""
+    return {math.ceil(settings.epochs * (i + 1) / settings.snapshots) for i in range(settings.snapshots)}
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of this block alone, from a seed; the caller's are as before afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
 def _train_epoch(
-    state: _State, split: SplitTensors, backbone: Backbone, settings: TrainSettings
+    state: _State, split: Inputs, backbone: Backbone, settings: TrainSettings
 ) -> tuple[float, float, float]:
     """One pass; gives the last learning rate, the mean loss and the accuracy as training saw them."""
     device = next(state.model.parameters()).device
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.epoch)
-    batches = torch.randperm(len(split.labels), generator=generator).split(settings.batch_size)
-    total = settings.epochs * len(batches)
+    seed = settings.seed * 1_000_003 + state.epoch
+    order = torch.randperm(len(split.labels), generator=torch.Generator().manual_seed(seed))
+    batches = order.split(settings.batch_size)
     loss_sum, correct, lr = 0.0, 0, 0.0
     state.model.train()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(settings.seed * 1_000_003 + state.epoch)
+    with _seeded(seed, device):
         for i, batch in enumerate(batches):
-            step = state.epoch * len(batches) + i
-            part = schedule(step, total, warmup_fraction=settings.warmup_fraction)
+            part = part_of_peak(settings, state.epoch, i, len(batches))
             for group in state.optimizer.param_groups:
                 group["lr"] = part * group["peak"]
             lr = part * (settings.lr or 0.0)
             labels = split.labels[batch].to(device)
-            logits = state.model(normalise(split.pixels[batch].to(device), backbone.mean, backbone.std))
+            logits = logits_of(state.model, split.values[batch], backbone, settings.precision)
             loss = F.cross_entropy(logits, labels)
             if not torch.isfinite(loss):
                 raise TrainingError(
@@ -265,10 +307,9 @@ def _train_epoch(
 
 
 def _curve_point(
-    state: _State, splits: dict[str, SplitTensors], name: str, backbone: Backbone, settings: TrainSettings
+    state: _State, split: Inputs, name: str, backbone: Backbone, settings: TrainSettings
 ) -> tuple[str, float, float]:
-    split = splits[name]
-    logits = predict(state.model, split.pixels[: settings.n_curve], backbone)
+    logits = predict(state.model, split.values[: settings.n_curve], backbone, precision=settings.precision)
     labels = split.labels[: settings.n_curve]
     loss = F.cross_entropy(logits, labels).item()
     if not math.isfinite(loss):
@@ -281,22 +322,28 @@ def _curve_point(
 
 def _finish(
     state: _State,
-    splits: dict[str, SplitTensors],
+    inputs: Mapping[Split, Inputs],
     task: Task,
     method: Method,
     backbone: Backbone,
     settings: TrainSettings,
+    base: Run | None,
+    purpose: Purpose,
     *,
     folder: Path,
     key: str,
 ) -> Run:
-    test = splits["test"]
-    predictions = Predictions(
-        ids=np.array(test.ids),
-        groups=np.array(test.groups),
-        labels=test.labels.numpy(),
-        logits=predict(state.model, test.pixels, backbone).numpy(),
-    )
+    judged = inputs.get("test")
+    predictions = None
+    if judged is not None:
+        predictions = Predictions(
+            ids=np.array(judged.ids),
+            groups=np.array(judged.groups),
+            labels=judged.labels.numpy(),
+            logits=predict(state.model, judged.values, backbone, precision=settings.precision).numpy(),
+        )
+    history = pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS))
+    on_val = history[history["split"] == "val"]["accuracy"]
     tuned = tuned_state(state.model)
     prompts = state.model.prompts
     info = RunInfo(
@@ -309,7 +356,7 @@ def _finish(
         appearance=task.appearance,
         few_groups=task.few_groups,
         classes=list(task.classes),
-        n_train=len(splits["train"].labels),
+        n_train=len(inputs[settings.train_split].labels),
         seed=settings.seed,
         image_size=settings.image_size,
         mean=list(backbone.mean),
@@ -317,13 +364,41 @@ def _finish(
         prompts=None if prompts is None else prompts.spec.to_json(),
         parameters_tuned=sum(p.numel() for p in state.model.parameters() if p.requires_grad),
         parameters_total=sum(p.numel() for p in state.model.parameters()),
-        settings={**asdict(settings), "optimizer": "adamw", "schedule": "warm-up + cosine", "key": key},
+        settings={**{name: value for name, value in asdict(settings).items() if name not in OPTIONS}, "key": key},
+        options={name: value for name, value in asdict(settings).items() if name in method.options},
         model_sha256=state_hash(tuned),
-        test_accuracy=predictions.accuracy,
+        test_accuracy=None if predictions is None else predictions.accuracy,
+        val_accuracy=float(on_val.iloc[-1]) if len(on_val) else None,
         provenance=provenance(),
+        adapters=_added(method, settings),
+        probe_layers=list(state.model.probe_layers),
+        base=None if base is None else reference_to(base, folder),
+        search=None if purpose.search is None else dict(purpose.search),
+        notes=[*purpose.notes, *_still_improving(history, settings.epochs)],
     )
-    history = pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS))
-    return save_run(folder, info, state=tuned, history=history, predictions=predictions)
+    kept = tuned if purpose.keep_weights else None
+    return save_run(folder, info, state=kept, history=history, predictions=predictions)
+
+
+def _added(method: Method, settings: TrainSettings) -> dict[str, Any] | None:
+    """Return what was put beside the backbone's modules, for who builds the model again."""
+    if method.adds == "lora":
+        return {"kind": "lora", "scale": settings.lora_alpha / settings.lora_rank}
+    return {"kind": "pfeiffer", "scale": 1.0} if method.adds == "adapter" else None
+
+
+def _still_improving(history: pd.DataFrame, epochs: int) -> Iterator[str]:
+    """Say so where the accuracy on validation still rose at the end: a longer training may change the result."""
+    span = epochs // 5
+    values = history[history["split"] == "val"]["accuracy"].to_numpy()
+    if span < 2 or len(values) < 2 * span:
+        return
+    gain = values[-span:].mean() - values[-2 * span : -span].mean()
+    if gain > IMPROVING:
+        yield (
+            f"still improving at the last epoch: accuracy on validation rose by {100 * gain:.1f} points from the "
+            f"{span} epochs before to the last {span}"
+        )
 
 
 def _save_resume(state: _State, folder: Path, key: str) -> None:

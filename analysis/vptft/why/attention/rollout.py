@@ -66,7 +66,8 @@ def roll(
     Parameters
     ----------
     layers
-        From the input upwards; ``probabilities`` fused to ``(B, rows, T)``, rows all tokens or the kept ones.
+        From the input upwards; ``probabilities`` fused to ``(B, rows, T)``, rows all tokens or the kept ones. Layers
+        below the first prompts have the kept tokens' columns alone.
     layout
         Token positions.
     query
@@ -88,7 +89,10 @@ def roll(
     for layer in reversed(layers):
         full = layer.probabilities.shape[1] == layout.n_tokens
         rows = mass if full else mass[:, kept]
-        mass = (1 - residual) * torch.einsum("br,brt->bt", rows, layer.probabilities) + residual * mass
+        mixed = torch.einsum("br,brt->bt", rows, layer.probabilities)
+        if mixed.shape[1] < layout.n_tokens:
+            mixed = torch.zeros_like(mass).index_copy(1, kept, mixed)
+        mass = (1 - residual) * mixed + residual * mass
         share = torch.zeros_like(mass[:, 0])
         if layer.inserted:
             share = mass[:, layout.prompts].sum(dim=1)

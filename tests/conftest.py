@@ -2,6 +2,7 @@
 
 import multiprocessing
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,12 @@ from vptft.tuning.settings import TrainSettings
 torch.set_num_threads(1)
 
 CLASSES = ("red", "green", "blue")
-TOY_SETTINGS = TrainSettings(epochs=2, batch_size=8, image_size=32, prompt_length=4, n_train=20, n_val=9, n_test=12)
+TOY_SETTINGS = TrainSettings(
+    epochs=2, batch_size=8, image_size=32, prompt_length=4, probe_layers=2, adapter_width=6, lora_rank=3,
+    n_train=20, n_val=9, n_test=12,
+)  # fmt: skip
+TRAINABLE = [name for name in METHODS if name != "lora" or find_spec("peft")]
+"""Methods that can be trained with what is installed."""
 
 
 @pytest.fixture(autouse=True)
@@ -95,10 +101,17 @@ def settings():
 
 @pytest.fixture
 def go(toy_task):
-    """``go(method, folder, settings, **others)``: train the toy task on the backbone ``tiny``."""
+    """``go(method, folder, settings, **others)``: train the toy task on the backbone ``tiny``.
+
+    What the method starts from is trained beside ``folder``.
+    """
 
     def run(method, folder, settings, *, task=toy_task, **others):
-        return train(task, METHODS[method], backbone="tiny", settings=settings, folder=folder, **others)
+        method = METHODS[method]
+        if method.after is not None and "base" not in others:
+            before = folder.with_name(f"{method.after} before {folder.name}")
+            others["base"] = run(method.after, before, replace(settings, lr=1e-3), task=task)
+        return train(task, method, backbone="tiny", settings=settings, folder=folder, **others)
 
     return run
 
@@ -124,10 +137,12 @@ def finished(tmp_path_factory):
     """One finished run of every method, on the toy task, to be read and never changed."""
     folder = tmp_path_factory.mktemp("finished")
     settings = replace(TOY_SETTINGS, lr=1e-3)
-    return {
-        name: train(toy(), method, backbone="tiny", settings=settings, folder=folder / name)
-        for name, method in METHODS.items()
-    }
+    runs = {}
+    for name in TRAINABLE:
+        method = METHODS[name]
+        base = runs.get(method.after)
+        runs[name] = train(toy(), method, backbone="tiny", settings=settings, folder=folder / name, base=base)
+    return runs
 
 
 @pytest.fixture(scope="session")

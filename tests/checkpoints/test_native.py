@@ -20,6 +20,7 @@ from vptft.checkpoints.native import (
     load_tuned,
     save_run,
     tuned_state,
+    write_snapshot,
 )
 from vptft.data.transforms import normalise
 from vptft.errors import CheckpointError, StorageError
@@ -31,6 +32,8 @@ GONE = object()
 
 @pytest.fixture(params=METHODS)
 def any_run(request, finished):
+    if request.param not in finished:
+        pytest.skip(f"{request.param} cannot be trained without an extra")
     return finished[request.param]
 
 
@@ -50,7 +53,8 @@ def edit(path, **changes):
     path.write_text(json.dumps({name: value for name, value in values.items() if value is not GONE}))
 
 
-def test_a_loaded_model_gives_the_runs_logits_bit_for_bit(any_run, toy_task):
+def test_a_loaded_model_gives_the_runs_logits(any_run, toy_task):
+    """Bit for bit, but for low-rank updates, which are merged, and features that came in other batches."""
     run = load_run(any_run.folder)
     test = toy_task.load("test", n=12)
     inputs = normalise(test.pixels(32), tuple(run.info.mean), tuple(run.info.std))
@@ -59,7 +63,8 @@ def test_a_loaded_model_gives_the_runs_logits_bit_for_bit(any_run, toy_task):
     with torch.inference_mode():
         logits = model(inputs).numpy()
     predictions = run.predictions()
-    np.testing.assert_array_equal(logits, predictions.logits)
+    rounding = 1e-6 if run.info.method in ("lora", "linear", "multi_layer_probe") else 0
+    np.testing.assert_allclose(logits, predictions.logits, rtol=0, atol=rounding)
     assert predictions.ids.tolist() == list(test.ids)
     assert predictions.groups.tolist() == list(test.groups)
     np.testing.assert_array_equal(predictions.labels, test.labels)
@@ -140,8 +145,41 @@ def test_a_missing_file_is_named(copied, name):
     run = copied()
     (run.folder / name).unlink()
     read = {"model.safetensors": run.model, "predictions.npz": run.predictions, "history.csv": run.history}[name]
-    with pytest.raises((CheckpointError, StorageError), match=f"{name} could not be read"):
+    told = f"{name} could not be read"
+    if name == "model.safetensors":
+        told = r"does not hold its weights.\nTrain them again: vptft-analyze checkpoints rebuild"
+    with pytest.raises((CheckpointError, StorageError), match=told):
         read()
+
+
+def test_a_run_that_started_from_another_needs_that_one_and_no_other(finished, tmp_path):
+    shutil.copytree(finished["ft"].folder.parent, tmp_path / "runs")
+    run = load_run(tmp_path / "runs" / "ft_then_pt")
+    assert run.base_run().folder == tmp_path / "runs" / "ft"
+    (tmp_path / "runs" / "ft").rename(tmp_path / "runs" / "gone")
+    with pytest.raises(CheckpointError, match=r"ft_then_pt started from another run\. There is no run folder .*ft"):
+        run.model()
+    shutil.copytree(tmp_path / "runs" / "linear", tmp_path / "runs" / "ft")
+    with pytest.raises(CheckpointError, match=r"is no longer the run that .*ft_then_pt started from"):
+        run.model()
+
+
+def test_a_run_whose_every_weight_moved_needs_no_other(finished, tmp_path):
+    shutil.copytree(finished["pt_then_ft"].folder, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert run.info.base["method"] == "vpt_deep"
+    assert run.model().prompts is not None
+    with pytest.raises(CheckpointError, match="started from another run"):
+        run.base_run()
+
+
+def test_snapshots_are_found_by_epoch(tmp_path, finished):
+    shutil.copytree(finished["ft"].folder, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert run.snapshots() == {}
+    write_snapshot(run.folder, 12, {"head.bias": torch.arange(3.0)})
+    assert list(run.snapshots()) == [12]
+    assert load_file(run.snapshots()[12])["head.bias"].tolist() == [0, 1, 2]
 
 
 def test_a_history_whose_last_epoch_is_gone_is_incomplete(copied):
@@ -235,7 +273,7 @@ def test_a_folder_that_is_no_run_says_what_it_is(tmp_path, copied):
 def test_runs_are_found_once_and_in_order(finished, tmp_path):
     root = finished["ft"].folder.parent
     found = find_runs([root, finished["linear"].folder, root])
-    assert [run.info.method for run in found] == sorted(METHODS)
+    assert [run.info.method for run in found] == sorted(finished)
     assert find_runs([finished["linear"].folder]) == [finished["linear"]]
 
 

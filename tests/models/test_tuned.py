@@ -8,7 +8,14 @@ from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import TunedModel
 
 KINDS = ("cls", "register", "average")
-SCHEDULES = {"shallow": (0,), "deep": (0, 1, 2, 3), "first two": (0, 1), "first and third": (0, 2)}
+SCHEDULES = {
+    "shallow": (0,),
+    "deep": (0, 1, 2, 3),
+    "first two": (0, 1),
+    "first and third": (0, 2),
+    "last two": (2, 3),
+    "third": (2,),
+}
 
 
 def build(kind, layers, *, length=5, prefix_form=True, **spec):
@@ -38,7 +45,8 @@ def test_features_and_attention_equal_the_explicit_forward(kind, layers, prefix_
     torch.testing.assert_close(model.features(images), expected, rtol=1e-9, atol=1e-9)
     kept = model.layout.kept
     for found, whole in zip(model.attention(images), attentions, strict=True):
-        rows = whole if found.probabilities.shape[2] == model.layout.n_tokens else whole[:, :, kept]
+        carried = found.probabilities.shape[2] == whole.shape[2]
+        rows = whole if carried else whole[:, :, kept]
         torch.testing.assert_close(found.probabilities, rows, rtol=1e-9, atol=1e-9)
         assert found.inserted == (found.layer in layers)
 
@@ -126,8 +134,9 @@ def test_a_pooling_that_is_not_understood_is_named():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"length": -1, "layers": (0,)}, "negative: -1"),
-        ({"length": 2, "layers": (1, 2)}, "start at 0"),
+        ({"length": -1, "layers": (0,)}, "negative, nor its width: -1, 0"),
+        ({"length": 2, "layers": (0,), "projection": -3}, "negative, nor its width: 2, -3"),
+        ({"length": 2, "layers": (-1, 2)}, "from 0 on"),
         ({"length": 2, "layers": (0, 2, 1)}, "increasing"),
         ({"length": 2, "layers": (0,), "dropout": 1.0}, r"\[0, 1\): 1.0"),
     ],

@@ -54,15 +54,25 @@ def prompted_forward(vit, prompts, layers, x):
     return vit.fc_norm(pooled), attentions
 
 
+def without_prompts_yet(attention, is_there):
+    """Attention of a layer below the first prompts, among all tokens: places of prompts to come look at themselves."""
+    whole = torch.eye(len(is_there), dtype=attention.dtype).repeat(len(attention), 1, 1)
+    rows = whole[:, is_there]
+    rows[:, :, is_there] = attention
+    whole[:, is_there] = rows
+    return whole
+
+
 def rollout_by_leaves(attentions, layers, n_prefix, n_prompts, query):
     """Rollout as explicit matrix products over leaf columns: inputs of layer 0, then every layer's own prompts.
 
     Each token's content is a row over leaves; a prompt that comes in starts as its own leaf.
     """
     fused = [a.double().mean(dim=1) for a in attentions]
-    batch, size = fused[0].shape[0], fused[0].shape[1]
+    batch, size = fused[-1].shape[0], fused[-1].shape[1]
     is_prompt = torch.zeros(size, dtype=torch.bool)
     is_prompt[n_prefix : n_prefix + n_prompts] = True
+    fused = [a if a.shape[1] == size else without_prompts_yet(a, ~is_prompt) for a in fused]
     n_leaves = size + len(fused) * n_prompts
     content = torch.zeros(batch, size, n_leaves, dtype=torch.float64)
     content[:, torch.arange(size), torch.arange(size)] = 1

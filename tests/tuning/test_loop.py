@@ -14,14 +14,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from conftest import TRAINABLE
 from vptft.checkpoints.native import is_complete, load_run
-from vptft.errors import CheckpointError, DataError, NotApplicable, StorageError, TrainingError
+from vptft.data.transforms import normalise
+from vptft.errors import CheckpointError, DataError, NotApplicable, SettingsError, StorageError, TrainingError
 from vptft.models.backbones import load_backbone
 from vptft.storage import lock
 from vptft.tuning import loop
-from vptft.tuning.loop import predict, train
-from vptft.tuning.optimisation import parameter_groups, schedule
-from vptft.tuning.methods import METHODS, build_model
+from vptft.tuning.loop import Purpose, predict, train
+from vptft.tuning.methods import METHODS, Method, build_model
+from vptft.tuning.optimisation import schedule
+from vptft.tuning.settings import TrainSettings
 
 INTERRUPTED = 2
 """Epochs done when a test stops a run."""
@@ -73,12 +76,13 @@ def left_in(folder):
 # What training changes
 
 
-@pytest.mark.parametrize("method", METHODS)
+FROM_THE_BACKBONE = [name for name in TRAINABLE if METHODS[name].after is None]
+
+
+@pytest.mark.parametrize("method", [name for name in FROM_THE_BACKBONE if name != "lora"])
 def test_what_the_method_tunes_changes_and_nothing_else(method, go, settings, tmp_path):
     run = go(method, tmp_path / "run", replace(settings, lr=1e-2))
-    start = build_model(
-        METHODS[method], load_backbone("tiny", 32), n_classes=3, prompt_length=4, prompt_dropout=0, seed=0
-    )
+    start = build_model(METHODS[method], load_backbone("tiny", 32), settings, n_classes=3)
     tuned = {name for name, parameter in start.named_parameters() if parameter.requires_grad}
     before, after = start.state_dict(), run.model().state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -151,62 +155,14 @@ def test_the_callers_random_numbers_neither_matter_nor_move(go, settings, tmp_pa
 # The recipe
 
 
-@pytest.mark.parametrize(("total", "fraction"), [(100, 0.1), (7, 0.3), (5, 0.0), (1, 0.1), (1, 0.0), (40, 0.5)])
-def test_the_learning_rate_warms_up_linearly_and_falls_as_half_a_cosine(total, fraction):
-    rates = np.array([schedule(step, total, warmup_fraction=fraction) for step in range(total)])
-    warm = math.ceil(total * fraction)
-    np.testing.assert_allclose(rates[:warm], np.arange(1, warm + 1) / max(1, warm))
-    after = np.arange(total - warm)
-    np.testing.assert_allclose(rates[warm:], (1 + np.cos(np.pi * after / max(1, total - warm))) / 2)
-    assert rates.max() == 1
-    assert (rates > 0).all()
-
-
-def groups_of(method, settings):
-    """``{parameter name: (weight decay, peak learning rate)}``."""
-    model = build_model(
-        METHODS[method], load_backbone("tiny", 32), n_classes=3, prompt_length=4, prompt_dropout=0, seed=0
-    )
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    found = [
-        (names[id(parameter)], (group["weight_decay"], group["peak"]))
-        for group in parameter_groups(model, settings)
-        for parameter in group["params"]
-    ]
-    assert sorted(name for name, _ in found) == sorted(n for n, p in model.named_parameters() if p.requires_grad)
-    return dict(found)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_matrices_decay_and_vectors_prompts_and_positions_do_not(method, settings):
-    groups = groups_of(method, replace(settings, lr=0.5, weight_decay=0.25))
-    decayed = {name for name, (decay, _) in groups.items() if decay == 0.25}
-    exempt = {name for name, (decay, _) in groups.items() if decay == 0.0}
-    assert decayed | exempt == set(groups)
-    assert all(name.endswith("weight") and "norm" not in name for name in decayed)
-    assert "head.weight" in decayed
-    assert "head.bias" in exempt
-    if method == "ft":
-        assert {"backbone.cls_token", "backbone.pos_embed", "backbone.norm.weight"} <= exempt
-        assert {"backbone.patch_embed.proj.weight", "backbone.blocks.0.attn.qkv.weight"} <= decayed
-    if METHODS[method].prompt_layers:
-        assert "prompts.tokens" in exempt
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_head_learns_at_one_rate_in_all_methods_but_the_linear_probe(method, settings):
-    groups = groups_of(method, replace(settings, lr=0.5, head_lr=0.125))
-    peaks = {name: peak for name, (_, peak) in groups.items()}
-    assert {peak for name, peak in peaks.items() if name.startswith("head.")} == {0.5 if method == "linear" else 0.125}
-    assert {peak for name, peak in peaks.items() if not name.startswith("head.")} <= {0.5}
-
-
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", FROM_THE_BACKBONE)
 def test_both_rates_reach_the_steps(method, go, settings, tmp_path):
     """AdamW's first step is as long as its rate, in every entry that has a gradient."""
     once = replace(settings, epochs=1, n_train=2, batch_size=2, lr=2e-4, head_lr=3e-4, weight_decay=0)
     after = tensors(go(method, tmp_path / "run", once))
-    assert after["head.weight"].abs().max() == pytest.approx(2e-4 if method == "linear" else 3e-4, rel=1e-3)
+    assert after["head.weight"].abs().max() == pytest.approx(
+        2e-4 if METHODS[method].reads_fixed_features else 3e-4, rel=1e-3
+    )
 
 
 def test_weight_decay_pulls_the_head_towards_zero(go, settings, tmp_path):
@@ -219,13 +175,166 @@ def test_weight_decay_pulls_the_head_towards_zero(go, settings, tmp_path):
 
 def test_predicting_in_batches_changes_nothing_and_restores_the_mode(toy_task):
     backbone = load_backbone("tiny", 32)
-    model = build_model(METHODS["ft"], backbone, n_classes=3, prompt_length=0, prompt_dropout=0, seed=0).train()
+    model = build_model(METHODS["ft"], backbone, TrainSettings(), n_classes=3).train()
     torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
     pixels = toy_task.load("test", n=7).pixels(32)
     whole = predict(model, pixels, backbone)
     assert model.training
     torch.testing.assert_close(predict(model, pixels, backbone, batch_size=2), whole)
     assert whole.shape == (7, 3)
+
+
+# What a run is for
+
+
+def test_a_trial_never_looks_at_test_and_keeps_no_weights(go, settings, tmp_path, toy_task, make_task):
+    asked = []
+
+    def load(split, n=None, seed=0):
+        asked.append(split)
+        return toy_task.load(split, n=n, seed=seed)
+
+    purpose = Purpose(test=False, keep_weights=False)
+    run = go("vpt_deep", tmp_path / "run", settings, task=make_task(load=load), purpose=purpose)
+    assert set(asked) == {"train", "val"}
+    history = run.history()
+    assert set(history["split"]) == {"train", "val"}
+    assert run.info.val_accuracy == history["accuracy"].iloc[-1]
+    assert run.info.test_accuracy is None
+    assert left_in(run.folder) == ["history.csv", "run.json"]
+    with pytest.raises(CheckpointError, match="trial of a search: it never looked at test images"):
+        run.predictions()
+    with pytest.raises(CheckpointError, match="does not hold its weights"):
+        run.model()
+
+
+def test_a_trial_and_a_final_run_are_not_taken_for_each_other(go, settings, tmp_path):
+    go("linear", tmp_path / "run", settings, purpose=Purpose(test=False))
+    with pytest.raises(CheckpointError, match="finished run with other settings"):
+        go("linear", tmp_path / "run", settings)
+
+
+def test_a_refit_trains_on_validation_images_too_and_draws_no_curve_of_them(go, settings, tmp_path):
+    run = go("linear", tmp_path / "run", replace(settings, train_split="trainval", n_train=29))
+    assert set(run.history()["split"]) == {"train", "test"}
+    assert (run.info.n_train, run.info.val_accuracy) == (29, None)
+
+
+def test_snapshots_hold_the_tensors_of_their_epochs(go, long, tmp_path):
+    run = go("vpt_deep", tmp_path / "run", replace(long, snapshots=2))
+    assert list(run.snapshots()) == [3, 5]
+    last, middle = (load_file(run.snapshots()[epoch]) for epoch in (5, 3))
+    for name, tensor in tensors(run).items():
+        assert torch.equal(last[name], tensor)
+    assert not torch.equal(middle["prompts.tokens"], last["prompts.tokens"])
+    shorter = go("vpt_deep", tmp_path / "other", replace(long, snapshots=5))
+    assert list(shorter.snapshots()) == [1, 2, 3, 4, 5]
+    assert shorter.info.model_sha256 == run.info.model_sha256
+
+
+def test_what_must_be_known_is_kept_with_the_run(go, settings, tmp_path):
+    purpose = Purpose(notes=("at an end",), search={"budget": 4, "trials": []})
+    info = load_run(go("linear", tmp_path / "run", settings, purpose=purpose).folder).info
+    assert info.notes == ["at an end"]
+    assert info.search == {"budget": 4, "trials": []}
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "told"),
+    [
+        (
+            [0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.5, 0.5, 0.6, 0.6],
+            "rose by 10.0 points from the 2 epochs before to the last 2",
+        ),
+        ([0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.5, 0.5, 0.51, 0.51], None),
+        ([0.1, 0.9], None),
+    ],
+)
+def test_a_run_that_still_improved_says_so(accuracies, told):
+    rows = [{"split": split, "accuracy": value} for value in accuracies for split in ("train", "val")]
+    notes = list(loop._still_improving(pd.DataFrame(rows), len(accuracies)))
+    assert [told in note for note in notes] == ([] if told is None else [True])
+
+
+# What it starts from
+
+
+def test_a_base_of_another_kind_is_refused(go, settings, tmp_path, finished, make_task):
+    with pytest.raises(SettingsError, match=r"ft_then_pt starts from a finished run of ft\.\nTrain that first"):
+        go("ft_then_pt", tmp_path / "run", settings, base=None)
+    with pytest.raises(SettingsError, match=r"ft starts from the backbone\."):
+        go("ft", tmp_path / "run", settings, base=finished["ft"])
+    with pytest.raises(CheckpointError, match=r"is no base for this run: it holds \('linear', .*expected \('ft', "):
+        go("ft_then_pt", tmp_path / "run", settings, base=finished["linear"])
+    with pytest.raises(CheckpointError, match="is no base for this run"):
+        go("ft_then_pt", tmp_path / "run", settings, base=finished["ft"], task=make_task("other"))
+
+
+def test_another_base_makes_another_run(go, settings, tmp_path, finished):
+    first = go("ft_then_pt", tmp_path / "run", settings, base=finished["ft"])
+    other = go("ft", tmp_path / "ft", replace(settings, seed=5, lr=1e-3))
+    with pytest.raises(CheckpointError, match="finished run with other settings"):
+        go("ft_then_pt", tmp_path / "run", settings, base=other)
+    assert first.info.base == {
+        "folder": os.path.relpath(finished["ft"].folder, tmp_path / "run"),
+        "method": "ft",
+        "model_sha256": finished["ft"].info.model_sha256,
+    }
+
+
+def test_the_frozen_network_of_ft_then_pt_is_the_finetuned_one(go, settings, tmp_path, finished):
+    run = go("ft_then_pt", tmp_path / "run", settings, base=finished["ft"])
+    ours, theirs = run.model().backbone.state_dict(), finished["ft"].model().backbone.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert sorted(tensors(run)) == ["head.bias", "head.weight", "prompts.tokens"]
+
+
+def test_prompts_start_from_the_mean_feature_of_each_class(go, settings, tmp_path, toy_task):
+    once = replace(settings, epochs=1, lr=1e-12, head_lr=1e-12, prompt_init="class_token", weight_decay=0)
+    prompts = tensors(go("vpt_deep", tmp_path / "run", once))["prompts.tokens"]
+    backbone = load_backbone("tiny", 32)
+    train_set = toy_task.load("train", n=20, seed=0)
+    with torch.no_grad():
+        features = backbone.module(normalise(train_set.pixels(32), backbone.mean, backbone.std))
+    labels = torch.from_numpy(train_set.labels)
+    means = torch.stack([features[labels == label].mean(0) for label in range(3)])
+    expected = means[[0, 1, 2, 0]].expand(3, -1, -1)
+    torch.testing.assert_close(prompts, expected, rtol=0, atol=1e-5)
+
+
+# Features that never change
+
+
+@pytest.mark.parametrize("method", ["linear", "multi_layer_probe"])
+def test_a_probe_on_cached_features_is_one_on_images(method, go, long, tmp_path, monkeypatch):
+    cached = go(method, tmp_path / "cached", long)
+    monkeypatch.setattr(Method, "reads_fixed_features", property(lambda self: False))
+    recomputed = go(method, tmp_path / "recomputed", long)
+    for name, tensor in tensors(recomputed).items():
+        torch.testing.assert_close(tensors(cached)[name], tensor, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(cached.predictions().logits, recomputed.predictions().logits, rtol=0, atol=1e-4)
+
+
+def test_features_are_computed_once_for_all_rates_and_not_for_other_layers(go, settings, tmp_path, monkeypatch):
+    seen = []
+    whole = loop.TunedModel.features
+    monkeypatch.setattr(loop.TunedModel, "features", lambda self, x: seen.append(len(x)) or whole(self, x))
+    go("linear", tmp_path / "a", settings)
+    assert sum(seen) == 20 + 9 + 12
+    go("linear", tmp_path / "b", replace(settings, lr=0.1))
+    assert sum(seen) == 20 + 9 + 12
+    go("multi_layer_probe", tmp_path / "c", settings)
+    assert sum(seen) == 2 * (20 + 9 + 12)
+
+
+@pytest.mark.parametrize("method", ["ft", "vpt_deep"])
+def test_bfloat16_stays_near_float32(method, go, settings, tmp_path):
+    """Eight bits of mantissa: 0.4% an operation; one epoch at a small rate keeps both on one path."""
+    once = replace(settings, epochs=1, lr=1e-5)
+    exact, short = (go(method, tmp_path / word, replace(once, precision=word)) for word in ("float32", "bfloat16"))
+    assert not np.array_equal(exact.predictions().logits, short.predictions().logits)
+    np.testing.assert_allclose(short.predictions().logits, exact.predictions().logits, rtol=0, atol=0.02)
+    np.testing.assert_allclose(short.history()["loss"], exact.history()["loss"], rtol=0.01)
 
 
 # Going on after an interruption
@@ -288,7 +397,7 @@ def test_a_finished_run_is_given_and_not_trained_again(go, settings, tmp_path, m
     assert {path: path.stat().st_mtime_ns for path in first.folder.iterdir()} == stamps
 
 
-OTHERS = [{"epochs": 3}, {"lr": 0.1}, {"seed": 1}, {"n_train": 9}, {"prompt_length": 2}, {"weight_decay": 0.5}]
+OTHERS = [{"epochs": 3}, {"lr": 0.1}, {"seed": 1}, {"n_train": 9}, {"schedule": "epoch"}, {"weight_decay": 0.5}]
 
 
 @pytest.mark.parametrize("changes", OTHERS, ids=str)

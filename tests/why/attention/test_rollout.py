@@ -9,7 +9,15 @@ from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import LayerAttention, TunedModel
 from vptft.why.attention.rollout import attention_rollout, pooling_query, roll
 
-SCHEDULES = {"ft": None, "shallow": (0,), "deep": (0, 1, 2, 3), "first two": (0, 1), "first and third": (0, 2)}
+SCHEDULES = {
+    "ft": None,
+    "shallow": (0,),
+    "deep": (0, 1, 2, 3),
+    "first two": (0, 1),
+    "first and third": (0, 2),
+    "last two": (2, 3),
+    "third": (2,),
+}
 
 
 def build(kind, layers, *, prefix_form=True, pooled=False):

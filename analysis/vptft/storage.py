@@ -18,6 +18,9 @@ from vptft.errors import StorageError
 if TYPE_CHECKING:
     import numpy as np
 
+SEARCH_FOLDER = "search"
+"""Where a sweep keeps the trainings that choose a learning rate; they are no runs of the study."""
+
 HOME_VARIABLE = "VPTFT_HOME"
 
 

@@ -6,6 +6,7 @@ from checkpoints.kmnp_files import log, write_run
 from vptft.checkpoints.native import load_run
 from vptft.cli.app import app
 from vptft.tuning import loop
+from vptft.tuning.methods import METHODS
 
 
 def test_train_prints_its_folder_on_stdout_and_the_rest_on_stderr(call, squares, tmp_path, monkeypatch):
@@ -38,7 +39,7 @@ def test_every_option_of_train_reaches_the_run(train, squares, tmp_path):
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     info = load_run(train(squares, tmp_path / "run", *words)).info
     assert {name: info.settings[name] for name in options} == options
-    assert (info.settings["prompt_length"], info.settings["batch_size"], info.image_size) == (3, 8, 32)
+    assert (info.options["prompt_length"], info.settings["batch_size"], info.image_size) == (3, 8, 32)
     assert len(load_run(tmp_path / "run").predictions().labels) == 4
 
 
@@ -48,7 +49,8 @@ def test_every_option_of_train_reaches_the_run(train, squares, tmp_path):
         (("phto/count",), "no task named 'phto/count'. Did you mean photo/count"),
         (
             ("photo/count", "--method", "vpt"),
-            "no method named 'vpt'. Did you mean vpt_deep?\nKnown: ft, linear, vpt_deep, vpt_shallow.",
+            "no method named 'vpt'. Did you mean vpt_deep?\nKnown: adapter, bias, ft, ft_then_pt, "
+            "linear, lora, mixed, multi_layer_probe, partial_k, pt_then_ft, vpt_deep, vpt_shallow.",
         ),
         (("photo/count", "--method", "vpt_depe"), "Did you mean vpt_deep"),
         (("photo/count", "--backbone", "dino-s"), "no backbone named 'dino-s'. Did you mean dinov2-s?"),
@@ -80,9 +82,9 @@ def test_runs_are_listed_with_their_folders(parsed, call, finished):
     root = finished["ft"].folder.parent
     found = parsed("runs", root)
     rows = found["runs"]
-    assert [row["method"] for row in rows] == ["ft", "linear", "vpt_deep", "vpt_shallow"]
+    assert [row["method"] for row in rows] == sorted(finished)
     info = finished["linear"].info
-    assert rows[1] == {
+    assert rows[sorted(finished).index("linear")] == {
         "task": "toy/colour", "group": None, "method": "linear", "stage": "run", "seed": 0, "lr": 1e-3, "base_lr": None,
         "wd": info.settings["weight_decay"], "accuracy": pytest.approx(info.test_accuracy), "accuracy_split": "test",
         "epochs": 2, "complete": True, "producer": "vptft", "backbone": "tiny",
@@ -94,7 +96,7 @@ def test_runs_are_listed_with_their_folders(parsed, call, finished):
     ]
     assert found["vtab_means"] == found["searches"] == []
     shown = call("runs", root).stdout
-    assert shown.count("toy/colour") == 8
+    assert shown.count("toy/colour") == 2 * len(finished)
     assert "VTAB mean" not in shown
     assert "Chosen by search" not in shown
     assert parsed("runs", "list", root) == found
@@ -140,9 +142,44 @@ def test_the_quickstart_knows_no_other_backbone(call, tmp_path):
     assert not (tmp_path / "page").exists()
 
 
+def test_a_method_that_starts_from_another_trains_that_first(train, squares, tmp_path):
+    options = ("--method", "ft_then_pt", "--lr", "0.003", "--set", "prompt_layers=last:2", "--set", "head_lr=1e-2")
+    run = load_run(train(squares, tmp_path / "run", *options))
+    assert run.base_run().folder == tmp_path / "run-base"
+    assert run.base_run().info.settings["lr"] == METHODS["ft"].default_lr
+    assert (run.info.settings["lr"], run.info.settings["head_lr"]) == (0.003, 0.01)
+    assert run.info.prompts["layers"] == [1, 2]
+    other = load_run(train(squares, tmp_path / "other", *options, "--base", run.base_run().folder))
+    assert other.info.model_sha256 == run.info.model_sha256
+
+
+def test_the_recipe_of_kmnp_reaches_the_run_but_what_is_given(train, squares, tmp_path):
+    settings = load_run(train(squares, tmp_path / "run", "--recipe", "kmnp", "--n-train", 8)).info.settings
+    assert (settings["optimizer"], settings["schedule"], settings["warmup_epochs"]) == ("sgd", "epoch", 10)
+    assert (settings["epochs"], settings["batch_size"]) == (2, 8)
+    assert settings["lr"] == pytest.approx(1.0 / 256 * 8)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("prompt_layers", "--set takes NAME=VALUE"), ("warp=9", "settings has no 'warp'"), ("epochs=x", "epochs is 'x'")],
+)
+def test_a_setting_that_is_none_is_refused(call, word, said, tmp_path):
+    result = call("train", "photo/count", "--backbone", "tiny", "--set", word, "-o", tmp_path / "run")
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr
+
+
+def test_methods_are_listed_with_what_they_tune(parsed):
+    rows = {row["method"]: row for row in parsed("methods")}
+    assert rows.keys() == METHODS.keys()
+    assert rows["lora"]["own settings"] == "lora_alpha, lora_rank"
+
+
 def test_the_program_has_the_commands_of_the_manual():
     named = {command.callback.__name__ for command in app.registered_commands}
     assert named == {
-        "quickstart", "quadrants", "overfitting", "landscape", "attention", "train", "backbones", "extractors",
+        "quickstart", "quadrants", "overfitting", "landscape", "attention", "train", "sweep", "protocol", "methods",
+        "backbones", "extractors",
     }  # fmt: skip
     assert {group.name for group in app.registered_groups} == {"checkpoints", "fid", "runs", "tasks"}

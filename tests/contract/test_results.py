@@ -21,6 +21,8 @@ from vptft.evidence.statistics import PairedDraw
 from vptft.features.extraction import Features
 from vptft.features.spaces import FeatureSpace
 from vptft.features.statistics import Statistics
+from vptft.tuning import profile
+from vptft.tuning.subjects import Subject
 from vptft.when import quadrants
 from vptft.when.distribution import distance
 from vptft.why import overfitting
@@ -103,6 +105,12 @@ def attention(finished, masks):
     )  # fmt: skip
 
 
+def costs(finished):
+    """A run, and a method that has no answer."""
+    subjects = [Subject.of_run(finished["linear"]), Subject(method="NA", backbone="a, b", n_classes=2, refused="no, 1")]
+    return profile.measure(subjects, batch_sizes=(2,), repeats=1)
+
+
 def fair(vpt, ft):
     pair = [
         Recipe(name=f"{method}, 001", producer="NA", method=method, facts=facts, cautions=(Fact("NA", "a:1"),))
@@ -122,11 +130,12 @@ MADE = {
     "curves": lambda finished: curves(),
     "slice": loss_slice,
     "attention": lambda finished: attention(finished, np.ones((3, 32, 32), dtype=bool)),
+    "profile": costs,
     "attention without masks": lambda finished: attention(finished, None),
 }
 KINDS = (
     fairness.Fairness, distance.SetDistance, quadrants.Quadrants, overfitting.OverfittingCurves, slices.LossSlice,
-    maps.AttentionMaps,
+    maps.AttentionMaps, profile.Profile,
 )  # fmt: skip
 
 

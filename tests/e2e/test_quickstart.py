@@ -9,16 +9,14 @@ from typer.testing import CliRunner
 from vptft.cli import quickstart as command
 from vptft.cli.app import app
 from vptft.report import assemble
-from vptft.tuning import study
+from vptft.tuning import protocols
 
 
 @pytest.fixture
 def quickstart(monkeypatch, tmp_path):
-    settings = replace(
-        study.QUICK.settings, epochs=1, batch_size=4, n_train=8, n_val=4, n_test=40, n_curve=4, image_size=32
-    )
-    small = replace(study.QUICK, settings=settings, tasks=("photo/category", "plain/count"))
-    monkeypatch.setattr(study, "QUICK", small)
+    settings = replace(protocols.QUICK.settings, epochs=1, batch_size=4, n_val=4, n_test=40, n_curve=4, image_size=32)
+    small = replace(protocols.QUICK, settings=settings, sizes=(8,), tasks=("photo/category", "plain/count"))
+    monkeypatch.setattr(protocols, "QUICK", small)
     for name, few in (("N_SLICE", 4), ("SLICE_POINTS", 3), ("N_ATTENTION", 4)):
         monkeypatch.setattr(command, name, few)
     arguments = ["quickstart", "--backbone", "tiny", "-o", str(tmp_path / "page"), "--runs", str(tmp_path / "runs")]
@@ -52,7 +50,7 @@ def test_interrupted_resumed_and_repeated(quickstart, monkeypatch, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in trained} == trained
     page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
     assert "One seed: no verdict" in page
-    for task in study.QUICK.tasks:
+    for task in protocols.QUICK.tasks:
         assert task in page
     assert page.count(">supported<") == 1  # C0: that the recipes are equal needs no seeds
     assert ">refuted<" not in page

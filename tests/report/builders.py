@@ -7,6 +7,7 @@ from vptft.checkpoints import fairness
 from vptft.checkpoints.recipe import Fact, Recipe
 from vptft.evidence.statistics import PairedDraw
 from vptft.storage import slug, write_json
+from vptft.tuning.profile import COSTS, Profile
 from vptft.when import quadrants
 from vptft.when.distribution.classes import COLUMNS as CLASS_COLUMNS
 from vptft.when.distribution.distance import SetDistance
@@ -180,6 +181,31 @@ def make_attention(task, *, n=12, layers=12, grid=4, size=56, classes=None):
         pixels=pixels.astype(np.uint8),
         share=share.astype(np.float32),
     )
+
+
+def make_profile(methods=("ft", "vpt_deep", "linear"), *, batches=(1, 8), lengths=(10,), runs=2, **other):
+    """Made-up costs of methods, each with accuracies of ``runs`` runs on one task; ``other`` gives columns."""
+    rng = np.random.default_rng(len(methods))
+    rows = []
+    for method in methods:
+        for length in lengths:
+            tuned, accuracy = 10.0 ** rng.uniform(3, 8), rng.uniform(0.2, 0.9)
+            for batch in batches:
+                costs = dict.fromkeys(COSTS, 4.0 * tuned) | {"base_bytes": 0.0, "parameters_tuned": tuned}
+                costs |= {name: batch * tuned for name in ("activation_bytes", "peak_bytes")}
+                for name in ("forward_ms", "step_ms"):
+                    time = batch * rng.uniform(1, 90)
+                    costs |= {name: time, f"{name}_min": 0.9 * time, f"{name}_max": 1.3 * time}
+                about = {"method": method, "variant": "", "backbone": "tiny", "image_size": 32, "n_classes": 3}
+                about |= {"prompt_length": length, "batch_size": batch}
+                rows += [
+                    about | {"run": f"r{run}", "task": "t", "accuracy": accuracy + run / 100} | costs
+                    for run in range(max(1, runs))
+                ]
+                rows[-1] |= {"accuracy": rows[-1]["accuracy"] if runs else np.nan}
+    table = pd.DataFrame(rows).assign(note="", not_applicable="")
+    settings = {"repeats": 3, "threads": 1, "device": "cpu", "time": "process CPU time", "seed": 0}
+    return Profile(settings=settings, table=table.assign(**other))
 
 
 def make_fairness(decays=(0.0, 0.01)):

@@ -23,6 +23,7 @@ from report.builders import (
     make_curves,
     make_distance,
     make_pair,
+    make_profile,
     make_quadrants,
     make_slice,
 )
@@ -33,6 +34,7 @@ from vptft.report.figures.distances import decimals, draw_distances, fixed
 from vptft.report.figures.landscape import draw_slices
 from vptft.report.figures.matrix import draw_matrix
 from vptft.report.figures.overfitting import draw_overfitting
+from vptft.report.figures.profile import draw_profile
 from vptft.report.figures.quadrants import boundary, draw_gaps, draw_quadrants, interval_meaning
 from vptft.report.figures.style import FT, SMALL, UNCERTAIN, VPT, to_png, to_svg
 from vptft.when import quadrants
@@ -61,6 +63,10 @@ DRAWN = {
     "overfitting": lambda tasks: draw_overfitting(make_curves(tasks)),
     "landscape": lambda tasks: draw_slices([make_slice(task, m) for task in tasks for m in ("vpt_deep", "ft")]),
     "attention": lambda tasks: draw_attention(make_attention(tasks[-1], n=len(tasks), classes=["c" * 60] * 8)),
+    "profile": lambda tasks: draw_profile(make_profile(tasks, runs=0)),
+    "profile against accuracy": lambda tasks: draw_profile(
+        make_profile(tasks, batches=(1, 4, 8), note="n" * 300, variant="prompt_layers=first:2, prompt_shared=True")
+    ),
     "share": lambda tasks: draw_prompt_share(make_attention(tasks[-1], n=len(tasks))),
 }
 
@@ -524,6 +530,7 @@ def test_figures_repeat_and_leave_settings_alone(name):
         (draw_matrix, every_pair(["a", "b", "c"])),
         (draw_agreement, in_spaces(TASKS, ("FID", "FD (x)"))),
         (draw_overfitting, make_curves(TASKS[:2])),
+        (draw_profile, make_profile()),
         (lambda result, **ax: draw_slices([result], **ax), make_slice("a", "ft")),
         (draw_attention, make_attention("a", n=3)),
         (draw_prompt_share, make_attention("a", n=3)),
@@ -548,6 +555,7 @@ def test_a_figure_can_be_drawn_in_a_given_place(draw, result):
         (draw_overfitting, make_curves(), "curves", "loss"),
         (lambda result: draw_slices([result]), make_slice("a", "ft"), "table", "b"),
         (draw_attention, make_attention("a"), "table", "prompt_mass"),
+        (draw_profile, make_profile(), "table", "peak_bytes"),
     ],
 )
 def test_a_missing_column_is_named_with_those_that_are_there(draw, result, table, column):

@@ -21,8 +21,9 @@ from vptft.errors import CheckpointError, DataError, NotApplicable, SettingsErro
 from vptft.models.backbones import load_backbone
 from vptft.storage import lock
 from vptft.tuning import loop
+from vptft.tuning.building import build_model
 from vptft.tuning.loop import Purpose, predict, train
-from vptft.tuning.methods import METHODS, Method, build_model
+from vptft.tuning.methods import METHODS, Method
 from vptft.tuning.optimisation import schedule
 from vptft.tuning.settings import TrainSettings
 

@@ -11,7 +11,8 @@ from vptft.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, load_b
 from vptft.models.fingerprint import state_hash
 from vptft.models.tuned import TunedModel
 from vptft.tuning import methods
-from vptft.tuning.methods import METHODS, Method, build_model, find_method, known
+from vptft.tuning.building import build_model
+from vptft.tuning.methods import METHODS, Method, find_method, known
 from vptft.tuning.optimisation import optimiser
 from vptft.tuning.settings import OPTIONS, TrainSettings
 

@@ -7,7 +7,8 @@ import torch
 
 from conftest import TRAINABLE
 from vptft.models.backbones import load_backbone
-from vptft.tuning.methods import METHODS, build_model
+from vptft.tuning.building import build_model
+from vptft.tuning.methods import METHODS
 from vptft.tuning.optimisation import epoch_schedule, optimiser, parameter_groups, part_of_peak, schedule
 
 

@@ -29,6 +29,7 @@ NO_LR = (
     "swallowed; train again with torch older than 2.6"
 )
 ON_TEST = "the accuracy is the best test accuracy of all that were measured: the epoch was chosen on the test images"
+NO_ACCURACY = "converted without a test accuracy"
 ROUNDING = 6e-5
 """Logs round a percentage to two decimals."""
 
@@ -157,14 +158,21 @@ def _own(folder: Path, *, search: bool) -> ListedRun:
         epochs=epochs if isinstance(epochs, int) else None,
         complete=True,
         backbone=info.backbone if info.shape is None else _imported_backbone(info.backbone_sha256),
-        experiment=f"{info.image_size} px, {info.n_train} training images",
-        problems=("converted without a test accuracy",) if accuracy is None else (),
+        experiment=", ".join([f"{info.image_size} px", f"{info.n_train} training images", *_options(info.options)]),
+        problems=tuple(map(str, info.notes)) if info.imported is None or accuracy is not None else (NO_ACCURACY,),
     )
     if history is None:
         return listed
     scores = history[history["split"] == VAL]["accuracy"]
     accuracy = float(scores.iloc[-1]) if len(scores) else None
     return replace(listed, stage="search", accuracy=accuracy, accuracy_split=VAL)
+
+
+def _options(options: Mapping[str, Any]) -> Iterator[str]:
+    """Options of a method that tell its runs apart, in words; what is off or at its plainest is left out."""
+    for name, value in options.items():
+        if value not in (False, 0, None, "all", "random"):
+            yield f"{name} {value}"
 
 
 def _imported_backbone(sha256: str | None) -> str:

@@ -25,15 +25,13 @@ from vptft.models.lora import merge
 from vptft.models.prompts import PromptSpec
 from vptft.models.shape import VitShape
 from vptft.models.tuned import TunedModel
-from vptft.storage import atomic_path, read_arrays, read_json, write_json, write_text
+from vptft.storage import SEARCH_FOLDER, atomic_path, read_arrays, read_json, write_json, write_text
 
 SCHEMA = 1
 WEIGHTS_FILE = "model.safetensors"
 SNAPSHOTS = "snapshots"
 BASE_FILE = "backbone.safetensors"
 """The base of an imported run, inside its folder."""
-SEARCH_FOLDER = "search"
-"""Where a study keeps the trainings that choose a learning rate; they are no runs of the study."""
 HISTORY_COLUMNS = ("epoch", "split", "loss", "accuracy", "lr", "seconds")
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from vptft.cli import analyses, checkpoints, distances, quickstart, runs, tasks
+from vptft.cli import analyses, checkpoints, distances, quickstart, runs, sweeps, tasks
 from vptft.cli.options import guarded
 
 app = typer.Typer(
@@ -39,8 +39,11 @@ app.command(rich_help_panel="Why")(guarded(analyses.overfitting))
 app.command(rich_help_panel="Why")(guarded(analyses.landscape))
 app.command(rich_help_panel="Why")(guarded(analyses.attention))
 app.command(rich_help_panel="Runs and data")(guarded(runs.train))
+app.command(rich_help_panel="Runs and data")(guarded(sweeps.protocol))
+app.command(rich_help_panel="Runs and data")(guarded(sweeps.sweep))
 app.add_typer(checkpoints.app, name="checkpoints", rich_help_panel="Runs and data")
 app.add_typer(runs.app, name="runs", rich_help_panel="Runs and data")
+app.command(rich_help_panel="Runs and data")(guarded(runs.methods))
 app.command(rich_help_panel="Runs and data")(guarded(runs.backbones))
 app.command(rich_help_panel="Runs and data")(guarded(runs.extractors))
 app.add_typer(tasks.app, name="tasks", rich_help_panel="Runs and data")

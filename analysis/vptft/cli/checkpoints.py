@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vptft.cli.options import Device, Json, guarded, plain, progress, records, say, write_json, write_rows, write_table
+from vptft.cli.options import (
+    Device,
+    Json,
+    Runs,
+    guarded,
+    plain,
+    progress,
+    records,
+    say,
+    write_json,
+    write_rows,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from vptft.checkpoints.found import Asked, Normalisation
@@ -233,6 +245,33 @@ def compare(
         side = "vpt" if row["vpt"] else "ft"
         say(f"note: {side.upper()}: {row[side]} ({row[f'evidence_{side}']})")
     typer.echo(f"C0, the comparison is fair: {finding.verdict}; {plain(finding.reason)}.")
+
+
+@app.command()
+@guarded
+def rebuild(
+    folders: Runs,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Train runs again whose weights were not kept, and put them in place once they are shown to be the same.
+
+    Equal bit for bit on the same kind of machine; elsewhere 95% of the test predictions must agree.
+
+    Example: `vptft-analyze checkpoints rebuild checkpoints/suite/photo-count/ft`
+    """
+    from vptft.checkpoints.native import find_runs
+    from vptft.tuning.rebuild import rebuild as train_again
+
+    rows = []
+    with progress() as start:
+        for run in find_runs(folders):
+            rebuilt = train_again(run, device=device, on_epoch=start(f"rebuild {run.label}"))
+            rows.append({"run": str(run.folder), "exact": rebuilt.exact, "agreeing": rebuilt.agreeing})
+    if json:
+        write_json(rows)
+    else:
+        write_rows(rows)
 
 
 @app.command()

@@ -49,13 +49,16 @@ def quickstart(
     """
     from dataclasses import replace
 
+    from vptft.models.backbones import load_backbone
     from vptft.tuning import protocols
+    from vptft.tuning.cells import final_runs
     from vptft.tuning.engines import Here
-    from vptft.tuning.sweep import final_runs, run_sweep
+    from vptft.tuning.sweep import run_sweep
 
     plan = replace(protocols.SUITE if full else protocols.QUICK, backbone=backbone)
     if full:
         out, runs = out.with_name(f"{out.name}-{plan.name}"), runs.with_name(f"{runs.name}-{plan.name}")
+    load_backbone(backbone, plan.settings.image_size)  # what is wrong with it would be wrong with every run
     cells = plan.cells()
     with progress() as start:
         overall = start(f"quickstart, {plan.name}", 100)
@@ -72,7 +75,7 @@ def quickstart(
 
             return update
 
-        run_sweep(cells, runs, engine=Here(on_start), device=device)
+        run_sweep(cells, runs, engine=Here(on_start), device=device, retry=True)
         finished = final_runs(cells, runs)
         steps = measuring(plan, finished, runs, out, device)
         weight, passed = sum(step.weight for step in steps), 0.0

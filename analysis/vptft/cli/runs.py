@@ -1,7 +1,8 @@
-"""``train``, ``runs list``, ``backbones`` and ``extractors``."""
+"""``train``, ``methods``, ``runs list``, ``backbones`` and ``extractors``."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,26 +20,36 @@ from vptft.cli.options import (
     write_table,
 )
 
+if TYPE_CHECKING:
+    from vptft.checkpoints.native import Run
+
 
 def train(
     task: Annotated[str, typer.Argument(help="A task by name (see `tasks list`).")],
-    method: Annotated[str, typer.Option(help="ft, linear, vpt_shallow or vpt_deep.")] = "vpt_deep",
+    method: Annotated[str, typer.Option(help="As `methods` lists them.")] = "vpt_deep",
     backbone: BackboneName = "dinov2-s",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder [default: checkpoints/TASK/METHOD/seedN].")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 20,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
-    lr: Annotated[float | None, typer.Option(help="Peak AdamW learning rate [default: the method's].")] = None,
-    weight_decay: Annotated[float, typer.Option(min=0)] = 0.01,
-    head_lr: Annotated[float, typer.Option(help="Peak learning rate of the head, the same for all methods.")] = 2e-3,
-    warmup_fraction: Annotated[float, typer.Option(help="Part of all steps spent warming up.")] = 0.1,
-    prompt_length: Annotated[int, typer.Option(help="Prompts a layer.", min=0)] = 10,
-    prompt_dropout: Annotated[float, typer.Option(help="Dropout of prompts while training.")] = 0.0,
-    image_size: Annotated[int, typer.Option(help="Side of the input in pixels.", min=1)] = 56,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="Run to start from, for ft_then_pt and pt_then_ft [default: trained first, beside it]."),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="even: alike for all methods; kmnp: KMnP/vpt's own.")] = "even",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images [default: 20].", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step [default: 16].", min=1)] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate [default: the method's].")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Decay of matrices [default: 0.01].", min=0)] = None,
+    prompt_length: Annotated[int | None, typer.Option(help="Prompts a layer [default: 10].", min=0)] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the input, pixels [default: 56].", min=1)] = None,
     n_train: Annotated[int | None, typer.Option(help="Training images [default: the task's].", min=2)] = None,
     n_val: Annotated[int | None, typer.Option(help="Validation images [default: the task's].", min=2)] = None,
     n_test: Annotated[int | None, typer.Option(help="Test images [default: the task's].", min=2)] = None,
+    snapshots: Annotated[int | None, typer.Option(help="Points of the trajectory to keep [default: 0].", min=0)] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other setting, NAME=VALUE: prompt_layers=last:3, lora_rank=4, head_lr=0.01."),
+    ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     json: Json = False,
@@ -47,45 +58,81 @@ def train(
 
     Example: `vptft-analyze train photo/count --method vpt_deep --epochs 6 --n-train 160`
     """
+    from vptft.checkpoints.native import load_run
     from vptft.data import registry
     from vptft.storage import slug
     from vptft.tuning.loop import train as train_run
     from vptft.tuning.methods import find_method
+    from vptft.tuning.plan_files import settings_from
+    from vptft.tuning.recipes import default_rate, with_recipe
     from vptft.tuning.settings import TrainSettings
 
-    settings = TrainSettings(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        head_lr=head_lr,
-        weight_decay=weight_decay,
-        warmup_fraction=warmup_fraction,
-        prompt_length=prompt_length,
-        prompt_dropout=prompt_dropout,
-        image_size=image_size,
-        n_train=n_train,
-        n_val=n_val,
-        n_test=n_test,
-        seed=seed,
-    )
+    named = {
+        "epochs": epochs, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay,
+        "prompt_length": prompt_length, "image_size": image_size, "n_train": n_train, "n_val": n_val,
+        "n_test": n_test, "snapshots": snapshots,
+    }  # fmt: skip
+    given = {name: value for name, value in named.items() if value is not None} | settings_from(_pairs(others or []))
+    plain = TrainSettings(**given, seed=seed)
     found = registry.task(task)
+
+    def go(name: str, folder: Path, start_from: "Run | None") -> "Run":
+        chosen = find_method(name)
+        settings = with_recipe(plain, recipe, chosen, given=frozenset(given))
+        if lr is None or name != method:  # a rate given is the method's own, not that of what it starts from
+            settings = replace(settings, lr=default_rate(recipe, chosen, settings.batch_size))
+        return train_run(
+            found, chosen, backbone=backbone, settings=settings, folder=folder, base=start_from, device=device,
+            on_epoch=start(f"{name} on {task}", settings.epochs),
+        )  # fmt: skip
+
     folder = out or Path("checkpoints") / slug(task) / find_method(method).name / f"seed{seed}"
+    after = find_method(method).after
     with progress() as start:
-        run = train_run(
-            found,
-            find_method(method),
-            backbone=backbone,
-            settings=settings,
-            folder=folder,
-            device=device,
-            on_epoch=start(f"{method} on {task}", epochs),
-        )
+        first = load_run(base) if base is not None else None
+        if after is not None and base is None:
+            first = go(after, folder.with_name(f"{folder.name}-base") if out else
+                       Path("checkpoints") / slug(task) / after / f"seed{seed}", None)  # fmt: skip
+        run = go(method, folder, first)
     summary = {"run": str(run.folder), "task": task, "method": method, "test_accuracy": run.info.test_accuracy}
+    for note in run.info.notes:
+        say(f"note: {note}")
     if json:
         write_json(summary)
     else:
         say(f"{method} on {task}: test accuracy {run.info.test_accuracy:.3f}")
         typer.echo(str(run.folder))
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    pairs = [word.partition("=") for word in words]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise typer.BadParameter(f"--set takes NAME=VALUE; got {name!r}.")
+    return {name: value for name, _, value in pairs}
+
+
+def methods(json: Json = False) -> None:
+    """List the tuning methods: what each tunes, and which settings are its own.
+
+    Example: `vptft-analyze methods`
+    """
+    import pandas as pd
+
+    from vptft.tuning.methods import METHODS, known
+
+    rows = [
+        {
+            "method": name,
+            "tunes": about,
+            "learning rates": ", ".join(f"{rate:g}" for rate in METHODS[name].learning_rates)
+            if name in METHODS
+            else "",
+            "own settings": ", ".join(sorted(METHODS[name].options)) if name in METHODS else "",
+        }
+        for name, about in known().items()
+    ]
+    write_table(pd.DataFrame(rows), as_json=json)
 
 
 app = typer.Typer(

@@ -1,16 +1,16 @@
 """Images in arrays: numpy and torch from Python, ``.npy`` files, and the ``.npz`` samples of ADM."""
 
 import hashlib
+import sys
 import tokenize
 import warnings
 import weakref
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, TypeGuard
 
 import numpy as np
-import torch
 from numpy.lib import format as npy
 from PIL import Image
 
@@ -18,6 +18,9 @@ from vptft.data.containers import ARCHIVE_ERRORS, MEMBER_LIMIT, content_hash
 from vptft.data.images import ImageSet, UnreadableImageError
 from vptft.data.splits import drawn
 from vptft.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 IMAGES, LABELS = "arr_0", "arr_1"
 """Names of ADM's arrays."""
@@ -38,7 +41,7 @@ MOST_PACKED = 1100
 
 
 def array_images(
-    values: np.ndarray | torch.Tensor,
+    values: "np.ndarray | torch.Tensor",
     *,
     name: str,
     labels: Sequence[int] | Sequence[str] | np.ndarray | None = None,
@@ -64,7 +67,7 @@ def array_images(
     DataError
         For another type, shape or range; for ids that are not unique, and counts that differ.
     """
-    if isinstance(values, torch.Tensor):
+    if is_tensor(values):
         row = _tensor_rows(values, name)
     elif isinstance(values, np.ndarray):
         _check(values.dtype, values.shape, name)
@@ -226,7 +229,15 @@ def _image_set(
     )
 
 
-def _tensor_rows(values: torch.Tensor, name: str) -> Callable[[int], np.ndarray]:
+def is_tensor(value: object) -> "TypeGuard[torch.Tensor]":
+    """Whether this is a tensor of torch, which is not imported to find out: who has a tensor has imported it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _tensor_rows(values: "torch.Tensor", name: str) -> Callable[[int], np.ndarray]:
+    import torch
+
     shape = tuple(values.shape)
     as_rows = (shape[0], *shape[2:], shape[1]) if len(shape) == 4 else shape[:1]
     real = values.is_floating_point()

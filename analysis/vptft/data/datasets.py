@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
-from vptft.data.arrays import array_images, class_numbers
+from vptft.data.arrays import array_images, class_numbers, is_tensor
 from vptft.data.decode import DECODE_ERRORS, open_rgb, to_rgb
 from vptft.data.images import ImageSet, UnreadableImageError
 from vptft.data.splits import drawn
@@ -262,7 +261,7 @@ def _as_rgb(value: object, where: str) -> Image.Image:
             return open_rgb(Path(path), where)
         case np.ndarray() if value.ndim == 2:
             return array_images(value[None, ..., None], name=where).read(0)
-        case np.ndarray() | torch.Tensor():
+        case _ if isinstance(value, np.ndarray) or is_tensor(value):
             return array_images(value[None], name=where).read(0)
     raise ValueError(f"an image, array or tensor was expected, got {type(value).__name__}")
 

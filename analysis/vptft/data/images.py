@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 
 from vptft.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +96,7 @@ class ImageSet:
             fingerprint_of=None if of is None else lambda inner: of([chosen[i] for i in inner]),
         )
 
-    def pixels(self, size: int) -> torch.Tensor:
+    def pixels(self, size: int) -> "torch.Tensor":
         """Return every image as ``(n, 3, size, size)`` uint8: shorter side resized, centre cropped.
 
         Raises
@@ -102,6 +105,8 @@ class ImageSet:
             When any image cannot be read; every such path is listed. Training never goes on without an image
             the task is said to hold.
         """
+        import torch
+
         from vptft.data.transforms import to_square
 
         out = torch.empty(len(self), 3, size, size, dtype=torch.uint8)

@@ -1,13 +1,13 @@
 """Visual prompts: what is inserted before which layer (Jia et al. 2022, *Visual Prompt Tuning*)."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from vptft.errors import SettingsError
+from vptft.errors import NotApplicable, SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,3 +100,69 @@ class Prompts(nn.Module):
                 "Leave out prompt_projection, or start them at random.",
             )
         self.tokens.copy_(vectors[torch.arange(self.spec.length) % len(vectors)].expand_as(self.tokens))
+
+
+class StagePrompts(nn.Module):
+    """Prompts for a backbone whose width grows by stages: :class:`Prompts` of its own, ``stage0`` ..., for each.
+
+    Deep prompts are ``sum of depth * P * width`` parameters over the stages. Each stage's start is bounded by its own
+    width, as a ViT of that width would have it; KMnP/vpt takes the first stage's width for all.
+
+    Parameters
+    ----------
+    spec
+        Layers are counted through all stages.
+    stages
+        The stage of each of the backbone's layers.
+    widths
+        Of each stage's tokens.
+    patch_size, generator
+        As for :class:`Prompts`.
+
+    Raises
+    ------
+    NotApplicable
+        Shared or projected prompts.
+    """
+
+    def __init__(
+        self,
+        spec: PromptSpec,
+        *,
+        stages: tuple[int, ...],
+        widths: tuple[int, ...],
+        patch_size: tuple[int, int],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        if spec.shared or spec.projection:
+            how = "Shared" if spec.shared else "Projected"
+            raise NotApplicable(f"{how} prompts are not applicable: the backbone's stages have widths {widths}.")
+        self.spec = spec
+        self.stages = stages
+        for stage, dim in enumerate(widths):
+            layers = tuple(layer for layer in spec.layers if stages[layer] == stage)
+            if layers:
+                own = Prompts(replace(spec, layers=layers), dim=dim, patch_size=patch_size, generator=generator)
+                self.add_module(f"stage{stage}", own)
+
+    @property
+    def tokens(self) -> nn.Parameter:
+        """No one tensor holds prompts of several widths."""
+        raise NotApplicable("These prompts have a width for each stage: there is no one tensor of them.")
+
+    def at(self, layer: int, batch: int) -> torch.Tensor:
+        """As :meth:`Prompts.at`, of the width of the layer's stage."""
+        return self._stage(layer).at(layer, batch)
+
+    def start_from(self, vectors: torch.Tensor) -> None:
+        """Features have the last stage's width, so prompts cannot start from them."""
+        raise NotApplicable(
+            f"Vectors of width {vectors.shape[1]} cannot start prompts whose width differs by stage.",
+            "Leave out prompt_init: they start at random.",
+        )
+
+    def _stage(self, layer: int) -> Prompts:
+        own = self.get_submodule(f"stage{self.stages[layer]}")
+        assert isinstance(own, Prompts)
+        return own

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import torch
+from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from vptft.errors import NotApplicable, SettingsError
+from vptft.models import swin
 from vptft.models.blocks import attention_probabilities, block_rows, is_plain, require_plain
 from vptft.models.layout import TokenLayout
-from vptft.models.prompts import Prompts, PromptSpec
+from vptft.models.prompts import Prompts, PromptSpec, StagePrompts
 
 Pooling = Literal["cls", "patches", "patches and prompts", "cls and patches"]
 
@@ -53,7 +55,8 @@ class TunedModel(nn.Module):
     ----------
     backbone
         A timm model built with ``num_classes=0`` for one image size. Any model trains and gives features; prompts
-        and attention need a :class:`timm.models.vision_transformer.VisionTransformer`.
+        need a :class:`timm.models.vision_transformer.VisionTransformer` or a
+        :class:`timm.models.swin_transformer.SwinTransformer`, tokens and attention the former.
     n_classes
         Outputs of the head.
     prompts
@@ -86,7 +89,7 @@ class TunedModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.prefix_form = prefix_form
-        self.prompts: Prompts | None = None
+        self.prompts: Prompts | StagePrompts | None = None
         if prompts is not None and prompts.length:
             self.prompts = self._make_prompts(prompts, generator or torch.Generator().manual_seed(0))
         self.patches_too = patches_too
@@ -101,6 +104,8 @@ class TunedModel(nn.Module):
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """What the head sees, ``(B, d)``."""
+        if isinstance(self.prompts, StagePrompts):
+            return swin.prompted_features(self.backbone, self.prompts, x, prefix_form=self.prefix_form)
         if not isinstance(self.backbone, VisionTransformer):
             return self.backbone(x)
         if self.probe_layers:
@@ -138,6 +143,11 @@ class TunedModel(nn.Module):
     @property
     def vit(self) -> VisionTransformer:
         """The backbone, where it is a plain vision transformer."""
+        if isinstance(self.backbone, SwinTransformer):
+            raise NotApplicable(
+                "This is not applicable to SwinTransformer: it attends within local windows and merges patches, "
+                "so no one set of tokens goes through its layers."
+            )
         if not isinstance(self.backbone, VisionTransformer):
             raise NotApplicable(
                 f"Prompts and attention are not applicable to {type(self.backbone).__name__}: "
@@ -199,7 +209,9 @@ class TunedModel(nn.Module):
     def _pools_prompts(self) -> bool:
         return self.prompts is not None and self.prompts.spec.pooled
 
-    def _make_prompts(self, spec: PromptSpec, generator: torch.Generator) -> Prompts:
+    def _make_prompts(self, spec: PromptSpec, generator: torch.Generator) -> Prompts | StagePrompts:
+        if isinstance(self.backbone, SwinTransformer):
+            return swin.make_prompts(self.backbone, spec, generator)
         vit = self.vit
         if spec.layers[-1] >= len(vit.blocks):
             raise SettingsError(f"Prompt layer {spec.layers[-1]} is beyond the backbone's {len(vit.blocks)} layers.")

@@ -1,9 +1,10 @@
 """Time and memory of one forward pass and of one training step, measured on the pieces that training is made of."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch.nn import functional as F
@@ -16,6 +17,7 @@ from vptft.tuning.optimisation import optimiser
 from vptft.tuning.settings import TrainSettings
 
 Clock = Callable[[], float]
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +164,40 @@ def timed(work: Workload, clock: Clock) -> tuple[float, float]:
     forward = _seconds(work.forward, clock)
     work.model.train()
     return forward, _seconds(lambda: work.step(values, optimizer), clock)
+
+
+def in_rounds(
+    works: Mapping[K, Workload],
+    *,
+    repeats: int,
+    device: torch.device,
+    clock: Clock,
+    on_turn: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[K, tuple[Memory, list[tuple[float, float]]]]:
+    """Memory of each workload in a first round, then times of each in every round: drift of the machine hits all alike.
+
+    Parameters
+    ----------
+    works
+        By whatever name.
+    repeats
+        Rounds that are timed.
+    device, clock
+        Where it runs, and seconds, as of :func:`clock_of`.
+    on_turn
+        Called with (turns done, turns in all).
+    """
+    memory: dict[K, Memory] = {}
+    times: dict[K, list[tuple[float, float]]] = {name: [] for name in works}
+    turns = [(name, turn) for turn in range(1 + repeats) for name in works]
+    for done, (name, turn) in enumerate(turns, start=1):
+        with placed(works[name], device) as work:
+            if turn:
+                times[name].append(timed(work, clock))
+            else:
+                memory[name] = memory_of(work)
+        on_turn(done, len(turns))
+    return {name: (memory[name], times[name]) for name in works}
 
 
 def clock_of(device: torch.device) -> Clock:

@@ -2,15 +2,20 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Any
 
-from vptft.data.tasks import Task
 from vptft.errors import MissingExtraError
-from vptft.tuning.loop import EpochCallback
-from vptft.tuning.sweep import Job, Outcome, train_cell
+from vptft.tuning.sweep import Job, Outcome
+
+if TYPE_CHECKING:
+    from vptft.data.tasks import Task
+
+EpochCallback = Callable[[int, int], None]
 
 
 class Here:
@@ -29,7 +34,7 @@ class Here:
     def __init__(
         self,
         on_start: Callable[[Job], EpochCallback] = lambda job: lambda done, total: None,
-        load_task: Callable[[str], Task] | None = None,
+        load_task: "Callable[[str], Task] | None" = None,
     ) -> None:
         self._on_start, self._load_task = on_start, load_task
         self._job: Job | None = None
@@ -42,6 +47,8 @@ class Here:
         """Train it."""
         job, self._job = self._job, None
         assert job is not None
+        from vptft.tuning.cells import train_cell
+
         outcome = train_cell(job, load_task=self._load_task, on_epoch=self._on_start(job))
         return [(job.cell.folder, outcome)]
 
@@ -62,10 +69,10 @@ class Workers:
     def submit(self, job: Job) -> None:
         """Start a cell."""
         try:
-            future = self._pool.submit(train_cell, job)
+            future = self._pool.submit(_train, job)
         except BrokenProcessPool:
             self._pool = self._fresh()
-            future = self._pool.submit(train_cell, job)
+            future = self._pool.submit(_train, job)
         self._running[future] = job
 
     def wait(self) -> Iterable[tuple[str, Outcome]]:
@@ -100,7 +107,7 @@ class Workers:
     def _fresh(self) -> ProcessPoolExecutor:
         threads = max(1, (os.cpu_count() or 1) // self.slots)
         return ProcessPoolExecutor(
-            self.slots, mp_context=multiprocessing.get_context("spawn"), initializer=_limit_threads, initargs=(threads,)
+            self.slots, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
         )
 
 
@@ -155,9 +162,29 @@ class Ray:
             return job.cell.folder, Outcome("failed", f"Ray gave it up: {str(error).strip().splitlines()[-1]}")
 
 
+def _begin(threads: int) -> None:
+    """Prepare a worker: its share of the cores, and an end of its own should the sweep's process be killed."""
+    _limit_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _train(job: Job) -> Outcome:
+    """Train a cell in a process of its own: torch is imported there, not where the sweep is planned."""
+    from vptft.tuning.cells import train_cell
+
+    return train_cell(job)
+
+
 def _on_ray(job: Job, threads: int) -> Outcome:
     _limit_threads(threads)
-    return train_cell(job)
+    return _train(job)
 
 
 def _limit_threads(threads: int) -> None:

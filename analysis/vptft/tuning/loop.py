@@ -39,8 +39,9 @@ from vptft.models.fingerprint import state_hash
 from vptft.models.tuned import TunedModel
 from vptft.provenance import provenance
 from vptft.storage import atomic_path, key_of, lock
+from vptft.tuning.building import build_model
 from vptft.tuning.inputs import Inputs, features_of, images_of, pixels_of
-from vptft.tuning.methods import Method, build_model
+from vptft.tuning.methods import Method
 from vptft.tuning.optimisation import optimiser, part_of_peak
 from vptft.tuning.settings import OPTIONS, TrainSettings
 

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from vptft.checkpoints.native import SEARCH_FOLDER
 from vptft.errors import SettingsError
-from vptft.storage import key_of, slug
+from vptft.storage import SEARCH_FOLDER, key_of, slug
 from vptft.tuning.methods import Method, find_method
 from vptft.tuning.recipes import default_rate, method_recipe, with_recipe
 from vptft.tuning.search import Search

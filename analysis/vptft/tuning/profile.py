@@ -6,7 +6,7 @@ width of the network. Fewer tuned parameters are not in proportion less time or 
 the whole network for a prompt too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ import torch
 
 from vptft.errors import MissingExtraError, NotApplicable, SettingsError
 from vptft.evidence.results import Result
-from vptft.tuning.costs import Clock, Memory, Workload, alone, clock_of, memory_of, placed, timed
+from vptft.tuning.costs import Clock, Memory, alone, clock_of, in_rounds
 from vptft.tuning.settings import TrainSettings
 from vptft.tuning.subjects import Built, Subject, stored_bytes
 
@@ -26,8 +26,6 @@ COSTS = (
     "forward_ms_max", "step_ms", "step_ms_min", "step_ms_max", "parameter_bytes", "gradient_bytes", "optimiser_bytes",
     "activation_bytes", "peak_bytes", "device_peak_bytes",
 )  # fmt: skip
-KIND = ["method", "variant", "backbone", "image_size", "prompt_length", "batch_size"]
-"""Columns that tell one thing to be compared from another, whatever the task and the seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,41 +62,27 @@ class Profile(Result):
         """
         return self.table
 
-    def points(self) -> pd.DataFrame:
-        """Return one row a :data:`KIND` that was measured: costs and accuracy averaged over tasks, then runs.
+    def summary(self) -> pd.DataFrame:
+        """Return the table for a reader: one column a cost, in millions, MB (10^6 bytes) and milliseconds."""
+        t = self.table
+        shown = {
+            "method": t["method"].str.cat(t["variant"], sep=" ").str.strip(), "task": t["task"],
+            "backbone": t["backbone"], "accuracy": t["accuracy"], "prompts": t["prompt_length"],
+            "batch": t["batch_size"], "tuned (M)": t["parameters_tuned"] / 1e6, "of (M)": t["parameters_total"] / 1e6,
+            "stored (MB)": (t["stored_bytes"] + t["base_bytes"]) / 1e6, "forward (ms/image)": t["forward_ms"],
+            "step (ms)": t["step_ms"], "activations (MB)": t["activation_bytes"] / 1e6,
+            "peak (MB)": t["peak_bytes"] / 1e6,
+        }  # fmt: skip
+        frame = pd.DataFrame(shown)
+        return frame if frame["task"].any() else frame.drop(columns=["task", "accuracy"])
 
-        Only tasks that every kind with an accuracy has count, since accuracies of different tasks do not compare.
-        ``low`` and ``high`` are the range over runs where there is one task, else NaN; where no row has an accuracy,
-        ``accuracy`` is NaN, else kinds without one are left out.
-
-        Raises
-        ------
-        SettingsError
-            The kinds have accuracies, and no task in common.
-        """
-        rows = self.table[self.table["not_applicable"] == ""]
-        if rows["accuracy"].notna().any():
-            rows = rows[rows["accuracy"].notna()]
-            common = set.intersection(*(set(kind["task"]) for _, kind in rows.groupby(KIND)))
-            if not common:
-                raise SettingsError(
-                    "The runs to compare have no task in common, and accuracies of different tasks do not compare.",
-                    "Give runs of every method on the same tasks.",
-                )
-            rows = rows[rows["task"].isin(common)]
-        groups = rows.groupby(KIND, sort=False)
-        return pd.DataFrame([dict(zip(KIND, key, strict=True)) | _averaged(kind) for key, kind in groups])
-
-
-def on_front(costs: Sequence[float], accuracies: Sequence[float]) -> np.ndarray:
-    """Return which points no other beats: none costs as little or less and is as accurate or more, and is not equal.
-
-    Both are point estimates: a front knows nothing of the noise of times, seeds and test images.
-    """
-    cost, accuracy = np.asarray(costs, dtype=float), np.asarray(accuracies, dtype=float)
-    as_good = (cost[None] <= cost[:, None]) & (accuracy[None] >= accuracy[:, None])
-    better = (cost[None] < cost[:, None]) | (accuracy[None] > accuracy[:, None])
-    return ~(as_good & better).any(axis=1)
+    def notes(self) -> list[str]:
+        """What numbers hide and why some are missing: a line each, with the methods it is about."""
+        said = self.table["note"].where(
+            self.table["not_applicable"] == "", "not applicable: " + self.table["not_applicable"]
+        )
+        groups = self.table[said != ""].groupby(said[said != ""], sort=False)["method"]
+        return [f"{', '.join(methods.unique())}: {note}" for note, methods in groups]
 
 
 def measure(
@@ -138,7 +122,12 @@ def measure(
     on_turn
         Called with (turns done, turns in all).
     """
-    for name, value in {"subjects": len(subjects), "repeats": repeats, "threads": threads}.items():
+    for name, value in {
+        "subjects": len(subjects),
+        "batch sizes": len(batch_sizes),
+        "repeats": repeats,
+        "threads": threads,
+    }.items():
         if value < 1:
             raise SettingsError(f"{name} must be 1 or more, got {value}.")
     target = torch.device(device)
@@ -155,7 +144,7 @@ def measure(
         "threads": threads, "seed": seed, "device": device,
         "time": "process CPU time" if target.type == "cpu" else "wall time",
     }  # fmt: skip
-    rows = [_identity(subject, batch) | found[_key(subject, batch)] for subject, batch in asked]
+    rows = [subject.identity(batch) | found[_key(subject, batch)] for subject, batch in asked]
     return Profile(settings=settings, table=pd.DataFrame(rows))
 
 
@@ -163,24 +152,9 @@ Asked = Sequence[tuple[Subject, int]]
 Key = tuple[Any, ...]
 
 
-def _identity(subject: Subject, batch_size: int) -> dict[str, Any]:
-    return {
-        "method": subject.method,
-        "variant": subject.variant,
-        "backbone": subject.backbone,
-        "image_size": subject.settings.image_size,
-        "n_classes": subject.n_classes,
-        "prompt_length": subject.settings.prompt_length if subject.has_prompts else 0,
-        "batch_size": batch_size,
-        "run": subject.run,
-        "task": subject.task,
-        "accuracy": subject.accuracy,
-    }
-
-
 def _key(subject: Subject, batch_size: int) -> Key:
     """What tells one measurement from another: all but who it was for."""
-    own = _identity(subject, batch_size)
+    own = subject.identity(batch_size)
     return (*(value for name, value in own.items() if name not in ("run", "task", "accuracy")), subject.refused)
 
 
@@ -190,19 +164,8 @@ def _measured(
     """Columns of costs by key; for what cannot be built, the reason."""
     built, found = _built(asked)
     works = {key: made.workload(batch, seed) for key, (made, batch) in built.items()}
-    total, done = (1 + repeats) * len(works), 0
-    memory: dict[Key, Memory] = {}
-    times: dict[Key, list[tuple[float, float]]] = {key: [] for key in works}
-    for turn in range(1 + repeats):
-        for key, work in works.items():
-            with placed(work, device):
-                if turn:
-                    times[key].append(timed(work, clock))
-                else:
-                    memory[key] = memory_of(work)
-            done += 1
-            on_turn(done, total)
-    return found | {key: _costs(*built[key], memory[key], times[key]) for key in works}
+    measured = in_rounds(works, repeats=repeats, device=device, clock=clock, on_turn=on_turn)
+    return found | {key: _costs(*built[key], *measured[key]) for key in works}
 
 
 def _built(asked: Asked) -> tuple[dict[Key, tuple[Built, int]], dict[Key, dict[str, Any]]]:
@@ -228,7 +191,7 @@ def _model(subject: Subject) -> Built | str:
         return subject.refused
     try:
         return subject.build()
-    except (NotApplicable, MissingExtraError) as error:
+    except (NotApplicable, SettingsError, MissingExtraError) as error:
         return " ".join(filter(None, [error.problem, error.hint]))
 
 
@@ -244,16 +207,3 @@ def _costs(built: Built, batch: int, memory: Memory, times: list[tuple[float, fl
     )  # fmt: skip
     numbers = {name: float(value) for name, value in zip(COSTS, values, strict=True)}
     return numbers | {"note": built.note, "not_applicable": ""}
-
-
-def _averaged(kind: pd.DataFrame) -> dict[str, Any]:
-    """Means over the runs of each task, then over tasks."""
-    tasks = kind.groupby("task", sort=False)[[*COSTS, "accuracy"]].mean()
-    one = len(tasks) == 1
-    return {
-        **tasks.mean().to_dict(),
-        "low": kind["accuracy"].min() if one else np.nan,
-        "high": kind["accuracy"].max() if one else np.nan,
-        "n_tasks": len(tasks),
-        "n_runs": len(kind),
-    }

@@ -210,3 +210,19 @@ def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise UnknownNameError("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
+
+
+def fitted(
+    plan: Plan,
+    *,
+    recipe: str = "even",
+    image_size: int | None = None,
+    epochs: int | None = None,
+    seeds: int | None = None,
+) -> Plan:
+    """Return a plan with what a user wants otherwise; a recipe does not change what is given here."""
+    given = {name for name, value in (("image_size", image_size), ("epochs", epochs)) if value is not None}
+    settings = replace(
+        plan.settings, image_size=image_size or plan.settings.image_size, epochs=epochs or plan.settings.epochs
+    )
+    return replace(plan, recipe=recipe, settings=settings, given=frozenset(given), seeds=plan.seeds[:seeds])

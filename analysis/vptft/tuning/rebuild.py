@@ -74,7 +74,7 @@ def rebuild(
         return Rebuilt(run=run, exact=True, agreeing=1.0)
     base = run.base_run()
     if base is not None:
-        base = rebuild(base, device=device).run
+        base = rebuild(base, task=task, device=device).run
     scratch = run.folder / "rebuilding" / "run"
     tested = run.info.test_accuracy is not None
     made = train(

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from vptft.checkpoints.native import Run, find_runs, tuned_state
+from vptft.checkpoints.native import Run, RunInfo, find_runs, tuned_state
 from vptft.errors import SettingsError, UnknownNameError
 from vptft.models.backbones import Backbone, load_backbone
 from vptft.models.tuned import TunedModel
+from vptft.tuning.building import build_model
 from vptft.tuning.costs import Workload
-from vptft.tuning.methods import Method, build_model, find_method, known
+from vptft.tuning.methods import Method, find_method, known
 from vptft.tuning.settings import OPTIONS, TrainSettings
 
 COSTLY = OPTIONS - {"prompt_length", "prompt_init", "prompt_lr", "lora_alpha"} | {
@@ -42,7 +44,7 @@ class Subject:
     method: str
     backbone: str
     n_classes: int
-    settings: TrainSettings = TrainSettings()
+    settings: TrainSettings = field(default_factory=TrainSettings)
     run: str = ""
     task: str = ""
     accuracy: float = math.nan
@@ -51,18 +53,32 @@ class Subject:
     @classmethod
     def of_run(cls, run: Run) -> "Subject":
         """Return what a finished run trained. One converted from another program is refused: its method has no row."""
-        info, told = run.info, run.info.settings | run.info.options
-        known = {name: told[name] for name in TrainSettings.__dataclass_fields__ if name in told}
+        info = run.info
         return cls(
             method=info.method,
             backbone=info.backbone,
             n_classes=len(info.classes),
-            settings=TrainSettings(**(known | {"image_size": info.image_size})) if not info.imported else cls.settings,
+            settings=TrainSettings(image_size=info.image_size) if info.imported else _settings_of(info),
             run=str(run.folder),
             task=info.task,
             accuracy=math.nan if info.test_accuracy is None else info.test_accuracy,
             refused="converted from another program: profile its method by name" if info.imported else "",
         )
+
+    def identity(self, batch_size: int) -> dict[str, Any]:
+        """Return the columns that say what is measured, and of which run."""
+        return {
+            "method": self.method,
+            "variant": self.variant,
+            "backbone": self.backbone,
+            "image_size": self.settings.image_size,
+            "n_classes": self.n_classes,
+            "prompt_length": self.settings.prompt_length if self.has_prompts else 0,
+            "batch_size": batch_size,
+            "run": self.run,
+            "task": self.task,
+            "accuracy": self.accuracy,
+        }
 
     def with_prompts(self, length: int) -> "Subject":
         """Return it with that many prompts a layer; without the run's accuracy, where the run had another number."""
@@ -95,8 +111,8 @@ class Subject:
 
         Raises
         ------
-        NotApplicable, MissingExtraError
-            The method needs another network, or a package that is not installed.
+        NotApplicable, SettingsError, MissingExtraError
+            The method needs another network, a larger one, or a package that is not installed.
         """
         backbone = load_backbone(self.backbone, self.settings.image_size)
         method, settings = find_method(self.method), self.own_settings
@@ -110,6 +126,11 @@ class Subject:
         """Stand-in for the finished run of an earlier stage: what it holds costs the same whatever its values."""
         base = None if method.after is None else self._tuned(find_method(method.after), backbone, settings)
         return build_model(method, backbone, settings, n_classes=self.n_classes, base=base)
+
+
+def _settings_of(info: RunInfo) -> TrainSettings:
+    told = info.settings | info.options
+    return TrainSettings(**{each.name: told[each.name] for each in fields(TrainSettings) if each.name in told})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +157,7 @@ class Built:
         if self.method.after is not None:
             return f"the last stage alone: {self.method.after} is trained before it"
         if self.method.reads_fixed_features:
-            return "a step reads features that were computed once; the forward pass is the whole network"
+            return "a step reads features computed once; the forward pass is the whole network"
         return "forward as trained; merged into the weights it costs what ft does" if self.method.adds == "lora" else ""
 
     def workload(self, batch_size: int, seed: int) -> Workload:

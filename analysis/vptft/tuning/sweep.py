@@ -1,23 +1,19 @@
-"""Sweeps: every cell of a plan, each trained once, in whatever order and place; what is there is not made again."""
+"""Sweeps: every cell of a plan, each trained once, in whatever order and place; what is there is not made again.
 
-import traceback
-from collections import defaultdict, deque
+Nothing here trains or imports torch: engines do, where the cells are trained.
+"""
+
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from vptft.checkpoints.native import Run, load_run
-from vptft.data import registry
-from vptft.data.tasks import Task
-from vptft.errors import SettingsError, TrainingError, VptftError
-from vptft.storage import read_json, write_json
-from vptft.tuning.loop import EpochCallback, Purpose, train
-from vptft.tuning.methods import find_method
+from vptft.errors import SettingsError
+from vptft.storage import read_json
 from vptft.tuning.plan import Cell
-from vptft.tuning.search import FAILED_FILE, at_an_end, chosen, next_rate, read_trial, summary
-from vptft.tuning.settings import TrainSettings
+from vptft.tuning.search import FAILED_FILE
 
 State = Literal["done", "failed", "diverged", "blocked", "missing"]
 """``diverged`` is a trial whose loss was no longer a number: an answer. ``blocked`` needs a cell that failed."""
@@ -130,104 +126,46 @@ def run_sweep(
     progress = look(cells, root)
     on_cell(progress)
     wanted = [f for f in cells if progress.states[f] == "missing" and (not only or f in only)]
-    waiting, dependents = _order(cells, wanted, progress)
-    ready = deque(folder for folder in wanted if not waiting[folder])
+    waiting, dependents = _order(cells, wanted)
+    place = {folder: number for number, folder in enumerate(wanted)}
+    # In the plan's order: what is first there is finished first, not everyone's trials before anyone's runs.
+    ready = [place[folder] for folder in wanted if not waiting[folder]]
+
+    def settle(folder: str, outcome: Outcome) -> None:
+        progress.put(folder, outcome)
+        for other in dependents.get(folder, ()):
+            waiting[other] -= 1
+            if not waiting[other]:
+                heappush(ready, place[other])
+        on_cell(progress)
+
     running = 0
     while ready or running:
         while ready and running < engine.slots:
-            cell = cells[ready.popleft()]
+            cell = cells[wanted[heappop(ready)]]
             reason = _blocked(cell, progress)
             if reason:
-                _settle(cell.folder, Outcome("blocked", reason), progress, waiting, dependents, ready)
-                on_cell(progress)
+                settle(cell.folder, Outcome("blocked", reason))
                 continue
             engine.submit(Job(cell=cell, root=root, device=device))
             running += 1
         if running:
             for folder, outcome in engine.wait():
                 running -= 1
-                _settle(folder, outcome, progress, waiting, dependents, ready)
-                on_cell(progress)
+                settle(folder, outcome)
     return progress
 
 
-def final_runs(cells: Mapping[str, Cell], root: Path) -> list[Run]:
-    """Open every run of a plan, in its order.
-
-    Raises
-    ------
-    TrainingError
-        Some are not there; each is named with the reason.
-    """
-    progress = look(cells, root)
-    finals = [folder for folder, cell in cells.items() if cell.kind == "final"]
-    missing = [folder for folder in finals if progress.states[folder] != "done"]
-    if missing:
-        causes = progress.problems or dict.fromkeys(missing, "has not been trained")
-        raise TrainingError(
-            f"{len(missing)} of {len(finals)} runs are missing:\n"
-            + "\n".join(f"  {folder}: {problem}" for folder, problem in causes.items())
-        )
-    return [load_run(root / folder) for folder in finals]
-
-
-def train_cell(
-    job: Job,
-    *,
-    load_task: Callable[[str], Task] | None = None,
-    on_epoch: EpochCallback = lambda done, total: None,
-) -> Outcome:
-    """Train one cell; whatever goes wrong with it is the outcome, and stays in its folder.
-
-    An interruption is none: it goes through, and the cell goes on where it stopped.
-    """
-    cell, target = job.cell, job.root / job.cell.folder
-    settings = cell.settings
-    try:
-        settings, purpose = resolved(cell, job.root)
-        base = load_run(job.root / cell.base) if cell.base else None
-        train(
-            (load_task or _task)(cell.task), find_method(cell.method), backbone=cell.backbone, settings=settings,
-            folder=target, base=base, purpose=purpose, device=job.device, on_epoch=on_epoch,
-        )  # fmt: skip
-    except Exception as error:  # noqa: BLE001 - the next cell must be trained whatever this one stumbled over
-        diverged = isinstance(error, TrainingError) and cell.kind == "trial"
-        problem = error.problem if isinstance(error, VptftError) else f"{type(error).__name__}: {error}"
-        told: dict[str, Any] = {
-            "problem": problem,
-            "diverged": diverged,
-            "lr": settings.lr,
-            "wd": settings.weight_decay,
-        }
-        if not isinstance(error, VptftError):
-            told["traceback"] = traceback.format_exc()
-        write_json(target / FAILED_FILE, told)
-        return Outcome("diverged" if diverged else "failed", problem)
-    return Outcome("done")
-
-
-def resolved(cell: Cell, root: Path) -> tuple[TrainSettings, Purpose]:
-    """Return a cell's settings with what its search says, and what it is trained for.
-
-    Raises
-    ------
-    StorageError, TrainingError
-        A trial is missing; all of them diverged.
-    """
-    trials = [read_trial(root / folder) for folder in cell.trials]
-    if cell.kind == "trial":
-        settings = cell.settings
-        if trials:
-            lr, wd = next_rate(trials)
-            settings = replace(settings, lr=lr, weight_decay=wd)
-        return settings, Purpose(test=False, keep_weights=False)
-    if not trials:
-        return cell.settings, Purpose(test=cell.kind == "final")
-    best = chosen(trials)
-    settings = replace(cell.settings, lr=best.lr, weight_decay=best.wd)
-    end = at_an_end(trials)
-    notes = () if end is None else (f"{end}: the optimum may lie beyond",)
-    return settings, Purpose(test=cell.kind == "final", search=summary(trials), notes=notes)
+def waves(cells: Mapping[str, Cell]) -> list[list[str]]:
+    """Return the folders in waves: every cell comes in the first wave after all that it needs."""
+    depth: dict[str, int] = {}
+    found: list[list[str]] = []
+    for folder, cell in cells.items():  # what others need comes first
+        depth[folder] = 1 + max((depth[need] for need in cell.needs), default=-1)
+        if depth[folder] == len(found):
+            found.append([])
+        found[depth[folder]].append(folder)
+    return found
 
 
 def _found(folder: Path) -> Outcome:
@@ -240,9 +178,7 @@ def _found(folder: Path) -> Outcome:
     return Outcome("diverged" if told["diverged"] else "failed", str(told["problem"]))
 
 
-def _order(
-    cells: Mapping[str, Cell], wanted: list[str], progress: Progress
-) -> tuple[dict[str, int], dict[str, list[str]]]:
+def _order(cells: Mapping[str, Cell], wanted: list[str]) -> tuple[dict[str, int], dict[str, list[str]]]:
     """How many unfinished cells each waits for, and who waits for whom."""
     asked = set(wanted)
     waiting: dict[str, int] = {}
@@ -264,23 +200,3 @@ def _blocked(cell: Cell, progress: Progress) -> str:
 
 
 _WHY: dict[State, str] = {"failed": "failed", "blocked": "could not be trained", "missing": "has not been trained"}
-
-
-def _settle(
-    folder: str,
-    outcome: Outcome,
-    progress: Progress,
-    waiting: dict[str, int],
-    dependents: Mapping[str, list[str]],
-    ready: "deque[str]",
-) -> None:
-    progress.put(folder, outcome)
-    for other in dependents.get(folder, ()):
-        waiting[other] -= 1
-        if not waiting[other]:
-            ready.append(other)
-
-
-@lru_cache(maxsize=64)
-def _task(name: str) -> Task:
-    return registry.task(name)

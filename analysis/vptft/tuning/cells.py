@@ -1,0 +1,104 @@
+"""Training one cell of a sweep: what its search says, what it starts from, and what becomes of an error."""
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vptft.checkpoints.native import Run, load_run
+from vptft.data import registry
+from vptft.data.tasks import Task
+from vptft.errors import TrainingError, VptftError
+from vptft.storage import write_json
+from vptft.tuning.loop import EpochCallback, Purpose, train
+from vptft.tuning.methods import find_method
+from vptft.tuning.plan import Cell
+from vptft.tuning.search import FAILED_FILE, at_an_end, chosen, next_rate, read_trial, summary
+from vptft.tuning.settings import TrainSettings
+from vptft.tuning.sweep import Job, Outcome, look
+
+
+def train_cell(
+    job: Job,
+    *,
+    load_task: Callable[[str], Task] | None = None,
+    on_epoch: EpochCallback = lambda done, total: None,
+) -> Outcome:
+    """Train one cell; whatever goes wrong with it is the outcome, and stays in its folder.
+
+    An interruption is none: it goes through, and the cell goes on where it stopped.
+    """
+    cell, target = job.cell, job.root / job.cell.folder
+    settings = cell.settings
+    try:
+        settings, purpose = resolved(cell, job.root)
+        base = load_run(job.root / cell.base) if cell.base else None
+        train(
+            (load_task or _task)(cell.task), find_method(cell.method), backbone=cell.backbone, settings=settings,
+            folder=target, base=base, purpose=purpose, device=job.device, on_epoch=on_epoch,
+        )  # fmt: skip
+    except Exception as error:  # noqa: BLE001 - the next cell must be trained whatever this one stumbled over
+        diverged = isinstance(error, TrainingError) and cell.kind == "trial"
+        problem = error.problem if isinstance(error, VptftError) else f"{type(error).__name__}: {error}"
+        told: dict[str, Any] = {
+            "problem": problem,
+            "diverged": diverged,
+            "lr": settings.lr,
+            "wd": settings.weight_decay,
+        }
+        if not isinstance(error, VptftError):
+            told["traceback"] = traceback.format_exc()
+        write_json(target / FAILED_FILE, told)
+        return Outcome("diverged" if diverged else "failed", problem)
+    return Outcome("done")
+
+
+def resolved(cell: Cell, root: Path) -> tuple[TrainSettings, Purpose]:
+    """Return a cell's settings with what its search says, and what it is trained for.
+
+    Raises
+    ------
+    StorageError, TrainingError
+        A trial is missing; all of them diverged.
+    """
+    trials = [read_trial(root / folder) for folder in cell.trials]
+    if cell.kind == "trial":
+        settings = cell.settings
+        if trials:
+            lr, wd = next_rate(trials)
+            settings = replace(settings, lr=lr, weight_decay=wd)
+        return settings, Purpose(test=False, keep_weights=False)
+    if not trials:
+        return cell.settings, Purpose(test=cell.kind == "final")
+    best = chosen(trials)
+    settings = replace(cell.settings, lr=best.lr, weight_decay=best.wd)
+    end = at_an_end(trials)
+    notes = () if end is None else (f"{end}: the optimum may lie beyond",)
+    return settings, Purpose(test=cell.kind == "final", search=summary(trials), notes=notes)
+
+
+def final_runs(cells: Mapping[str, Cell], root: Path) -> list[Run]:
+    """Open every run of a plan, in its order.
+
+    Raises
+    ------
+    TrainingError
+        Some are not there; each is named with the reason.
+    """
+    progress = look(cells, root)
+    finals = [folder for folder, cell in cells.items() if cell.kind == "final"]
+    missing = [folder for folder in finals if progress.states[folder] != "done"]
+    if missing:
+        causes = progress.problems or dict.fromkeys(missing, "has not been trained")
+        raise TrainingError(
+            f"{len(missing)} of {len(finals)} runs are missing:\n"
+            + "\n".join(f"  {folder}: {problem}" for folder, problem in causes.items())
+        )
+    return [load_run(root / folder) for folder in finals]
+
+
+@lru_cache(maxsize=64)
+def _task(name: str) -> Task:
+    return registry.task(name)

@@ -1,0 +1,127 @@
+import json
+
+import pytest
+
+from vptft.checkpoints.native import find_runs
+from vptft.tuning import engines
+
+PLAN = """
+name: mine
+backbone: tiny
+tasks: [plain/count]
+methods: [linear, vpt_deep]
+n_train: [8]
+seeds: [0, 1]
+settings: {epochs: 1, batch_size: 4, image_size: 32, prompt_length: 2, n_val: 4, n_test: 6, n_curve: 4}
+search: {rates: [1e-3], extra: 1}
+"""
+CELLS = 2 * (2 + 2)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    path = tmp_path / "a plan.yaml"
+    path.write_text(PLAN)
+    return path
+
+
+def test_a_plan_is_trained_once_and_its_state_told(call, parsed, plan, tmp_path):
+    root = tmp_path / "runs"
+    before = parsed("sweep", plan, "-o", root, "--status")
+    assert {cell["state"] for cell in before["cells"]} == {"missing"}
+    done = call("sweep", plan, "-o", root)
+    assert done.exit_code == 0
+    assert "Trials on validation, equal: linear 2, vpt_deep 2." in done.stderr
+    assert len(find_runs([root])) == 4
+    after = parsed("sweep", plan, "-o", root, "--status")
+    assert [cell["state"] for cell in after["cells"]] == ["done"] * CELLS
+    listed = parsed("runs", root)
+    assert sum(row["stage"] == "search" for row in listed["runs"]) == 4
+
+
+def test_a_dry_run_trains_nothing_and_estimates_every_cell(call, parsed, plan, tmp_path):
+    rows = parsed("sweep", plan, "-o", tmp_path / "runs", "--dry-run")
+    assert len(rows) == CELLS
+    assert all(row["seconds"] > 0 for row in rows)
+    assert not (tmp_path / "runs").exists()
+    shown = call("sweep", plan, "-o", tmp_path / "runs", "--dry-run")
+    assert f"{CELLS} of {CELLS} cells are missing" in shown.stderr
+    assert "minutes" in shown.stdout
+
+
+def test_the_commands_of_a_slurm_array_make_the_whole_sweep(call, plan, tmp_path):
+    import shlex
+
+    emitted = call("sweep", plan, "-o", tmp_path / "runs", "--emit", "commands").stdout.splitlines()
+    commands = [line for line in emitted if not line.startswith("#")]
+    assert [line.split(":")[0] for line in emitted if line.startswith("#")] == ["# wave 1", "# wave 2", "# wave 3"]
+    assert len(commands) == CELLS
+    for line in commands:
+        program, *words = shlex.split(line)
+        assert program == "vptft-analyze"
+        assert call(*words).exit_code == 0
+    assert len(find_runs([tmp_path / "runs"])) == 4
+
+
+def test_a_failed_cell_is_the_exit_code_and_is_named(call, plan, tmp_path):
+    text = PLAN.replace("backbone: tiny", "backbone: timm/no_such_network")
+    plan.write_text(text)
+    result = call("sweep", plan, "-o", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert "failed: search/plain-count/linear/" in result.stderr
+    assert "timm architecture" in result.stderr
+    assert "blocked: plain-count/" in result.stderr
+
+
+def test_the_engine_is_the_one_asked_for(call, plan, tmp_path, monkeypatch):
+    made = []
+
+    class Fake(engines.Here):
+        def __init__(self, *arguments, **named):
+            super().__init__()
+            made.append((arguments, named))
+
+    monkeypatch.setattr(engines, "Workers", Fake)
+    monkeypatch.setattr(engines, "Ray", Fake)
+    for number, words in enumerate([("--workers", 3), ("--engine", "ray", "--cpus", 2, "--gpus", 0.5), ()]):
+        assert call("sweep", plan, "-o", tmp_path / str(number), *words).exit_code == 0
+    assert made == [((3,), {}), ((), {"address": None, "cpus": 2, "gpus": 0.5})]
+
+
+def test_a_protocol_is_a_plan_that_a_sweep_takes(call, parsed, tmp_path):
+    words = (
+        "photo/count",
+        "--backbone",
+        "tiny",
+        "--methods",
+        "ft,bias",
+        "--seeds",
+        1,
+        "--epochs",
+        1,
+        "--image-size",
+        32,
+    )
+    text = call("protocol", "suite", *words, "--emit", "plan").stdout
+    (tmp_path / "plan.yaml").write_text(text)
+    ours = parsed("protocol", "suite", *words, "-o", tmp_path, "--status")["cells"]
+    assert ours == parsed("sweep", tmp_path / "plan.yaml", "-o", tmp_path, "--status")["cells"]
+    assert [cell["method"] for cell in ours].count("bias") == 5
+
+
+def test_what_a_protocol_cannot_do_is_said(call, tmp_path):
+    result = call("protocol", "datasize", "digits", "--backbone", "tiny", "--status", "-o", tmp_path)
+    assert "left out: digits: it cannot give 20000 training images" in result.stderr
+    unequal = call("protocol", "vtab1k", "photo/count", "--recipe", "kmnp", "--status", "-o", tmp_path)
+    assert "NOT EQUAL, which favours the larger: ft 11, vpt_deep 23" in unequal.stderr
+    assert call("protocol", "nope").exit_code == 1
+
+
+def test_weights_that_were_not_kept_are_trained_again(call, parsed, squares, train, tmp_path):
+    folder = train(squares, tmp_path / "run")
+    before = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").unlink()
+    rows = parsed("checkpoints", "rebuild", folder)
+    assert rows == [{"run": str(folder), "exact": True, "agreeing": 1.0}]
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert json.loads((folder / "run.json").read_text())["notes"] == []

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from threadpoolctl import threadpool_info
 
-from bench import checkpoints, distances, extraction, models, scale
+from bench import checkpoints, distances, extraction, models, scale, training
 from bench.timing import Options, say
 
 Part = Callable[[Options], None]
@@ -27,6 +27,7 @@ GROUPS: dict[str, dict[str, Part]] = {
         "scale": scale.large_sets,
     },
     "models": {"prefix": models.key_value_prefix, "rollout": models.rollout},
+    "training": {"steps": training.steps, "finetuning": training.finetuning, "probe": training.probe},
     "checkpoints": {"inspect": checkpoints.inspect},
 }
 """Every part by group and name."""

@@ -1,4 +1,5 @@
 import math
+import sys
 from dataclasses import replace
 from statistics import median
 
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from tuning.test_costs import scripted
-from vptft.errors import MissingExtraError, SettingsError, UnknownNameError
+from vptft.errors import SettingsError, UnknownNameError
 from vptft.tuning.methods import METHODS
 from vptft.tuning.profile import COSTS, measure
 from vptft.tuning.settings import TrainSettings
@@ -127,7 +128,7 @@ def convolutional(tmp_path):
 
 
 def test_what_has_no_answer_is_a_row_with_the_reason(convolutional, monkeypatch, finished):
-    monkeypatch.setattr("vptft.tuning.methods.inject", missing_peft)
+    monkeypatch.setitem(sys.modules, "peft", None)  # as if it were not installed
     info = replace(finished["ft"].info, imported={"producer": "KMnP/vpt"}, method="theirs", settings={})
     imported = replace(finished["ft"], info=info)
     found = measure(
@@ -148,10 +149,6 @@ def test_what_has_no_answer_is_a_row_with_the_reason(convolutional, monkeypatch,
     assert frame.loc[1, list(COSTS[:-1])].notna().all()
     assert frame.loc[1, "stored_bytes"] > 4 * frame.loc[1, "parameters_tuned"], "batch statistics are saved too"
     assert [line.partition(":")[0] for line in found.notes()] == ["vpt_deep", "lora", "multi_layer_probe", "theirs"]
-
-
-def missing_peft(*args, **kwargs):
-    raise MissingExtraError("peft", "peft", "Training with LoRA")
 
 
 def test_the_summary_is_the_table_in_larger_units():

@@ -2,7 +2,7 @@
 
 import typer
 
-from vptft.cli import analyses, checkpoints, distances, quickstart, runs, sweeps, tasks
+from vptft.cli import analyses, checkpoints, distances, profile, quickstart, runs, sweeps, tasks
 from vptft.cli.options import guarded
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.command(rich_help_panel="Why")(guarded(analyses.landscape))
 app.command(rich_help_panel="Why")(guarded(analyses.attention))
 app.command(rich_help_panel="Runs and data")(guarded(runs.train))
 app.command(rich_help_panel="Runs and data")(guarded(sweeps.protocol))
+app.command(rich_help_panel="Runs and data")(guarded(profile.profile))
 app.command(rich_help_panel="Runs and data")(guarded(sweeps.sweep))
 app.add_typer(checkpoints.app, name="checkpoints", rich_help_panel="Runs and data")
 app.add_typer(runs.app, name="runs", rich_help_panel="Runs and data")

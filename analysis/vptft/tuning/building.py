@@ -35,7 +35,7 @@ def build_model(
     Raises
     ------
     NotApplicable
-        The method needs a plain vision transformer, and the backbone is none.
+        The method needs a plain vision transformer (prompts: that or a Swin), and the backbone is none.
     """
     if (base is None) != (method.after is None):
         raise SettingsError(f"{method.name} starts from {method.after or 'the pretrained backbone'}.")

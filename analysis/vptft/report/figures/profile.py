@@ -1,6 +1,7 @@
 """What methods cost, one panel a cost: against accuracy with the Pareto front, or alone where no accuracy is known."""
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -225,7 +226,8 @@ def _words(result: Profile, points: pd.DataFrame, table: pd.DataFrame) -> list[s
     if points["accuracy"].notna().any():
         spread = " and range" if points["low"].notna().any() else ""
         said.append(f"accuracy: mean{spread} of {_count(points['n_runs'], 'run')} a point")
-    said += result.notes()
+    shown = table["method"].isin(points["method"]) | (table["not_applicable"] != "")
+    said += replace(result, table=table[shown]).notes()
     if left := sorted(set(table[table["not_applicable"] == ""]["method"]) - set(points["method"])):
         said.append(f"not drawn, no accuracy known: {', '.join(left)}")
     return [fitted(line, 385) for line in said]

@@ -65,7 +65,7 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def verify(session: nox.Session) -> None:
-    """Slow proofs, outside CI: kills and resumes, fuzzed files, constructed cases, coverage."""
+    """Slow proofs, outside CI: kills and resumes, fuzzed files, constructed cases, coverage, large plans."""
     session.install("-e", ".[demo]", *TEST)
     session.run("pytest", "-m", "verify", *session.posargs, env=alone(session))
 
@@ -81,7 +81,7 @@ def simulate(session: nox.Session) -> None:
 
 @nox.session
 def cluster(session: nox.Session) -> None:
-    """Statistics on a Ray cluster that is started on this machine: lost actors, interrupted drivers."""
+    """Statistics and sweeps on a Ray cluster that is started on this machine: lost workers, interrupted drivers."""
     session.install("-e", ".[demo,cluster]", *TEST)
     session.run("pytest", "-m", "cluster", *session.posargs, env=alone(session))
 

@@ -179,7 +179,7 @@ def test_methods_are_listed_with_what_they_tune(parsed):
 def test_the_program_has_the_commands_of_the_manual():
     named = {command.callback.__name__ for command in app.registered_commands}
     assert named == {
-        "quickstart", "quadrants", "overfitting", "landscape", "attention", "train", "sweep", "protocol", "profile", "methods",
-        "backbones", "extractors",
+        "quickstart", "quadrants", "overfitting", "landscape", "attention", "train", "sweep", "protocol", "profile",
+        "methods", "backbones", "extractors",
     }  # fmt: skip
     assert {group.name for group in app.registered_groups} == {"checkpoints", "fid", "runs", "tasks"}

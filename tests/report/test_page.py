@@ -337,3 +337,13 @@ def test_the_draw_rule_and_the_number_shown_stand_under_the_maps(small_study, tm
     text = Parsed(built(small_study, tmp_path / "page.html")).text
     assert "Shown are the first 8 of 12." in text
     assert "Shown are the first 3 of 3." in text
+
+
+def test_what_runs_say_of_themselves_stands_beside_the_fairness():
+    notes = [f"ft on t, seed {seed}: still improving" for seed in range(6)]
+    said = words.fairness({"searched": True, "confounds": [], "notes": notes})
+    assert "To be known of the runs: " in said
+    assert said.count("still improving") == words.NOTES_SHOWN
+    assert said.endswith("; and 2 more, in study.json.")
+    assert "To be known" not in words.fairness({"searched": True, "confounds": [], "notes": []})
+    assert words.fairness({"notes": notes[:1]}).count("still improving") == 1

@@ -84,6 +84,14 @@ def test_what_changes_a_run_changes_every_folder_of_runs(change):
     assert not finals & others
 
 
+def test_a_wider_search_goes_on_with_the_trials_that_are_there():
+    trials = {folder for folder, cell in PLAN.cells().items() if cell.kind == "trial"}
+    wider = replace(PLAN, search=Search(extra=3)).cells()
+    assert trials <= wider.keys()
+    assert sum(cell.kind == "trial" for cell in wider.values()) == len(trials) * 6 // 4
+    assert all(wider[folder] == PLAN.cells()[folder] for folder in trials)
+
+
 def test_options_of_one_method_leave_the_others_folders_alone():
     longer = replace(PLAN, settings=replace(PLAN.settings, prompt_length=50))
     ft = {folder for folder, cell in PLAN.cells().items() if cell.method == "ft"}

@@ -217,7 +217,8 @@ class _Group:
         after = "" if base is None else base.folder
         settings = replace(self.settings, seed=spec.seed, snapshots=0)
         tried = len(self.grid) + spec.extra
-        address = self._hash("trial", settings, self.grid, tried, after)
+        # Not of the number of trials: a wider search goes on with those that are there.
+        address = self._hash("trial", settings, self.grid, after)
         search = f"{SEARCH_FOLDER}/{slug(self.task)}/{self.method.name}/{_size(settings)}-{address}"
         if trial_folder(search, 0) not in made:
             for number in range(tried):

@@ -119,11 +119,23 @@ def fairness(facts: Mapping[str, Any]) -> str:
     )  # fmt: skip
     confounds = [isolated(str(text)) for text in facts.get("confounds", [])]
     if "confounds" not in facts:
-        return budget
+        return f"{budget} {noted(facts)}".strip()
     differ = f"Besides the method the sides differ in {'; '.join(confounds)}." if confounds else (
         "Besides the method and its learning rate no setting differs."
     )  # fmt: skip
-    return f"{budget} {differ}".strip()
+    return " ".join(filter(None, [budget, differ, noted(facts)]))
+
+
+NOTES_SHOWN = 4
+
+
+def noted(facts: Mapping[str, Any]) -> str:
+    """Give what runs say of themselves: an optimum at the end of a search, a training that ended too early."""
+    notes = [isolated(str(note)) for note in facts.get("notes", [])]
+    if not notes:
+        return ""
+    more = f"; and {len(notes) - NOTES_SHOWN} more, in study.json" if len(notes) > NOTES_SHOWN else ""
+    return f"To be known of the runs: {'; '.join(notes[:NOTES_SHOWN])}{more}."
 
 
 def effect(finding: Finding) -> str:

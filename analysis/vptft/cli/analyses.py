@@ -129,8 +129,8 @@ def attention(
 ) -> None:
     """Prompt-aware attention rollout of VPT beside FT, on the same drawn images.
 
-    Example: `vptft-analyze attention checkpoints/quickstart/photo-count/vpt_deep/seed0
-    checkpoints/quickstart/photo-count/ft/seed0 -o reports/mine`
+    Example: `vptft-analyze attention checkpoints/photo-count/vpt_deep/seed0 checkpoints/photo-count/ft/seed0
+    -o reports/mine`, of runs that `train photo/count` made
     """
     from vptft.checkpoints.native import load_run
     from vptft.checkpoints.pairs import RunPair

@@ -42,7 +42,7 @@ def quickstart(
 ) -> None:
     """Train VPT and FT on the embedded suite with a real backbone, measure both, and write one HTML page.
 
-    About 6 minutes on two cores; interrupted, the same command goes on. `--full` runs the suite at its standard
+    About 10 minutes on two cores; interrupted, the same command goes on. `--full` runs the suite at its standard
     size into folders of its own.
 
     Example: `vptft-analyze quickstart` and open reports/quickstart/index.html

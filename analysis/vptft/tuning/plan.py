@@ -188,12 +188,16 @@ class _Group:
     settings: TrainSettings
     grid: tuple[tuple[float, float], ...]
     before: "_Group | None"
+    found: list[tuple[str, int]] = field(default_factory=list)
+    """The search's folder and number of trials, once they are among the cells made: seeds share them."""
 
     def run(self, kind: Kind, seed: int, made: dict[str, Cell]) -> Cell:
         """Give the run with a seed, and put it, and what it needs, among those ``made``."""
         final = kind == "final"
         base = None if self.before is None else self.before.run(kind, seed, made)
-        search, tried = self._search(made)
+        if not self.found:
+            self.found.append(self._search(made))
+        ((search, tried),) = self.found
         settings = replace(self.settings, seed=seed, snapshots=self.settings.snapshots if final else 0)
         if self.plan.refit and final:
             n_train = settings.n_train and settings.n_train + (settings.n_val or 0)

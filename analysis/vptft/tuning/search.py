@@ -65,7 +65,7 @@ def chosen(trials: list[Trial]) -> Trial:
     TrainingError
         All diverged.
     """
-    best = max(trials, key=lambda trial: (trial.score, -trial.lr, -trial.wd))
+    best = _best(trials)
     if best.accuracy is None:
         rates = ", ".join(f"{trial.lr:g}" for trial in trials)
         raise TrainingError(f"Every trial diverged; learning rates {rates}.", "Search smaller ones.")
@@ -85,7 +85,7 @@ def next_rate(trials: list[Trial]) -> tuple[float, float]:
         ratio = best.lr / inner if inner != best.lr else math.sqrt(10)
         return rounded(best.lr * ratio), best.wd
     beside = [trial for trial in trials if trial.lr in (rates[at - 1], rates[at + 1])]
-    return rounded(math.sqrt(best.lr * chosen_or_smaller(beside).lr)), best.wd
+    return rounded(math.sqrt(best.lr * _best(beside).lr)), best.wd
 
 
 def rounded(rate: float) -> float:
@@ -93,8 +93,7 @@ def rounded(rate: float) -> float:
     return float(f"{rate:.3g}")
 
 
-def chosen_or_smaller(trials: list[Trial]) -> Trial:
-    """Return the best trial, the one with the smallest rate where all diverged."""
+def _best(trials: list[Trial]) -> Trial:
     return max(trials, key=lambda trial: (trial.score, -trial.lr, -trial.wd))
 
 

@@ -1,15 +1,15 @@
-"""Finding: one hypothesis, one statement, an effect with its interval, and a verdict that a stated rule gives."""
+"""Finding: one hypothesis, one statement, an effect with its interval, and its verdict."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
+
+import pandas as pd
 
 from vptft.errors import SettingsError
 from vptft.evidence.hypotheses import HYPOTHESES
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not applicable"]
-
-SEEDS_FOR_A_VERDICT = 3
-"""With fewer the spread between trainings is unknown, so no interval can be trusted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +23,11 @@ class Finding:
     statement
         The sentence the numbers support, with its scope.
     verdict, reason
-        The answer, and why it is that one.
+        The answer, and why it is that one: see :mod:`vptft.evidence.verdicts`.
     effect, low, high, unit
         Effect size and its 95% interval; None where there is none.
-    p
-        Two-sided p-value, where a test was made.
+    p, p_adjusted
+        Two-sided p-value, where a test was made; and after Holm's correction over the family it was judged in.
     n
         What was counted: tasks, runs, images; said in ``statement``.
     """
@@ -41,6 +41,7 @@ class Finding:
     high: float | None = None
     unit: str = ""
     p: float | None = None
+    p_adjusted: float | None = None
     n: int | None = None
 
     def __post_init__(self) -> None:
@@ -48,18 +49,22 @@ class Finding:
             raise SettingsError(f"There is no hypothesis {self.hypothesis!r}; known: {', '.join(HYPOTHESES)}.")
 
 
-def judge(low: float, high: float, *, predicted_sign: Literal[1, -1], n_seeds: int) -> tuple[Verdict, str]:
-    """Give the verdict on an effect whose predicted sign is known, from its 95% interval.
+NUMBERS = ("effect", "low", "high", "p", "p_adjusted", "n")
 
-    Fewer than three seeds give no verdict, whatever the interval: it holds the test images' share of the
-    uncertainty only.
-    """
-    if n_seeds < SEEDS_FOR_A_VERDICT:
-        count = "one seed" if n_seeds == 1 else f"{n_seeds} seeds"
-        return "inconclusive", f"{count}: no verdict"
-    if not low <= high:
-        return "inconclusive", "the 95% interval is not defined"
-    if low > 0 or high < 0:
-        agrees = (low > 0) == (predicted_sign > 0)
-        return ("supported" if agrees else "refuted"), "the 95% interval excludes zero"
-    return "inconclusive", "the 95% interval includes zero"
+
+def to_table(findings: Iterable[Finding]) -> pd.DataFrame:
+    """Give findings as a table, a row each, that a result can keep: what is None is NaN."""
+    names = [field.name for field in fields(Finding)]
+    table = pd.DataFrame([asdict(finding) for finding in findings], columns=names)
+    return table.astype({name: "float64" if name in NUMBERS else "str" for name in names})
+
+
+def from_table(table: pd.DataFrame) -> tuple[Finding, ...]:
+    """Give the findings of a table that :func:`to_table` made."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return tuple(
+        Finding(
+            **{str(name): value for name, value in row.items()} | {"n": None if row["n"] is None else int(row["n"])}
+        )
+        for row in rows
+    )

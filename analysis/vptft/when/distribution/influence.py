@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vptft.evidence.statistics import variance_of_sum
+from vptft.evidence.statistics.resampling import variance_of_sum
 from vptft.when.distribution.debias import Pair
 from vptft.when.distribution.frechet import Side
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vptft.evidence.statistics import variance_of_sum
+from vptft.evidence.statistics.resampling import variance_of_sum
 from vptft.when.distribution.products import Products
 
 WIDTH, SCALE = 10.0, 1000.0

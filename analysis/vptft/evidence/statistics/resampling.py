@@ -1,9 +1,11 @@
-"""Intervals for paired and dependent outcomes. One place; later analyses add here, not beside."""
+"""Intervals by resampling: what is dependent is drawn together."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from vptft.errors import SettingsError
 
@@ -65,6 +67,39 @@ def hierarchical_bootstrap(
     resampled = statistic(np.stack(columns, axis=-1))
     low, high = np.quantile(resampled, [0.025, 0.975])
     return Interval(value=float(statistic(point)), low=float(low), high=float(high))
+
+
+def bca(values: np.ndarray, statistic: Callable[..., Any] = np.mean, *, seed: int, draws: int = 9999) -> Interval:
+    """Bias-corrected and accelerated bootstrap interval of a statistic of independent values ``(n,)``.
+
+    Parameters
+    ----------
+    values
+        One a task or a draw, independent of each other.
+    statistic
+        Takes values and ``axis``, as numpy's do.
+    seed, draws
+        Of the bootstrap.
+
+    Notes
+    -----
+    Efron 1987; scipy's. Its coverage is asymptotic: of the mean of 5 values it holds about 85%, of 10 about 90%, of
+    19 about 93% (``reports/evidence``), so that few tasks are better served by :func:`.paired.mean_interval`. Equal
+    values have no spread to draw from: the interval is the point.
+    """
+    if len(values) < 2 or np.ptp(values) == 0:
+        value = float(statistic(values, axis=-1)) if len(values) else float("nan")
+        return Interval(value=value, low=value, high=value) if len(values) > 1 else no_interval(value)
+    found = stats.bootstrap(
+        (values,), statistic, n_resamples=draws, method="BCa", rng=np.random.default_rng(seed), vectorized=True
+    )
+    low, high = found.confidence_interval
+    return Interval(value=float(statistic(values, axis=-1)), low=float(low), high=float(high))
+
+
+def no_interval(value: float = float("nan")) -> Interval:
+    """Return an estimate whose interval is not known."""
+    return Interval(value=value, low=float("nan"), high=float("nan"))
 
 
 def variance_of_sum(effects: np.ndarray, groups: Sequence[str] | np.ndarray) -> float:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vptft.errors import SettingsError
-from vptft.evidence.statistics import PairedDraw, hierarchical_bootstrap
+from vptft.evidence.statistics.resampling import PairedDraw, bca, hierarchical_bootstrap, no_interval
 
 
 def mean_of_tasks(means):
@@ -154,3 +154,21 @@ def test_differences_and_groups_must_fit():
         draw([1, 0, 1], np.arange(2))
     with pytest.raises(SettingsError, match="not empty"):
         draw([])
+
+
+TEN = np.array([2.1, -0.4, 3.3, 5.1, 0.2, 1.7, 4.4, -1.2, 2.8, 3.9])
+
+
+def test_bca_gives_what_r_gives():
+    """R 4.2.2, boot 1.3-28: boot.ci(boot(TEN, function(d, i) mean(d[i]), 200000), type = "bca") is (0.85, 3.35)."""
+    interval = bca(TEN, seed=0, draws=100_000)
+    assert interval.value == pytest.approx(2.19)
+    assert (interval.low, interval.high) == pytest.approx((0.85, 3.35), abs=0.02)
+
+
+def test_bca_of_another_statistic_and_of_too_little():
+    assert bca(TEN, np.median, seed=0, draws=999).value == pytest.approx(2.45)
+    assert (bca(np.full(4, 2.0), seed=0).low, bca(np.full(4, 2.0), seed=0).high) == (2.0, 2.0)
+    assert bca(np.array([1.0]), seed=0).value == 1.0
+    assert np.isnan(bca(np.array([1.0]), seed=0).low)
+    assert np.isnan([no_interval().value, no_interval().low, no_interval().high]).all()

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from vptft.checkpoints.native import load_run
 from vptft.why.attention.maps import AttentionMaps
 
 
@@ -11,25 +10,6 @@ def both(train, squares, tmp_path):
     for method in ("vpt_deep", "ft"):
         train(squares, tmp_path / "runs" / method, "--method", method)
     return tmp_path / "runs"
-
-
-def test_quadrants_give_one_row_a_task(parsed, both, squares):
-    (row,) = parsed("quadrants", both, "--reference", squares, "--extractor", "tiny:32", "--images", 20)
-    assert (row["task"], row["objective"], row["n_seeds"]) == (squares, "classification", 1)
-    runs = {method: load_run(both / method).info.test_accuracy for method in ("vpt_deep", "ft")}
-    assert (row["accuracy_vpt"], row["accuracy_ft"]) == pytest.approx((runs["vpt_deep"], runs["ft"]))
-    assert row["gap_points"] == pytest.approx(100 * (runs["vpt_deep"] - runs["ft"]))
-    assert row["low_points"] <= row["gap_points"] <= row["high_points"]
-
-
-def test_quadrants_warn_of_confounds(call, train, squares, tmp_path):
-    train(squares, tmp_path / "runs" / "vpt", "--method", "vpt_deep")
-    train(squares, tmp_path / "runs" / "ft", "--method", "ft", "--weight-decay", "0.5")
-    result = call(
-        "quadrants", tmp_path / "runs", "--reference", squares, "--extractor", "tiny:32", "--images", 20, "--json"
-    )
-    assert result.exit_code == 0
-    assert "warning: the two sides differ in more than the method: weight decay: 0.01 vs 0.5" in result.stderr
 
 
 def test_overfitting_gives_one_row_a_run(parsed, finished):

@@ -5,12 +5,13 @@ import pandas as pd
 
 from vptft.checkpoints import fairness
 from vptft.checkpoints.recipe import Fact, Recipe
-from vptft.evidence.statistics import PairedDraw
+from vptft.evidence.statistics.resampling import PairedDraw
 from vptft.storage import slug, write_json
 from vptft.tuning.profile import COSTS, Profile
-from vptft.when import quadrants
 from vptft.when.distribution.classes import COLUMNS as CLASS_COLUMNS
 from vptft.when.distribution.distance import SetDistance
+from vptft.when.quadrants import plane
+from vptft.when.quadrants.pairs import TaskPair
 from vptft.why import overfitting
 from vptft.why.attention.maps import OUTCOMES, AttentionMaps
 from vptft.why.landscape.slices import LossSlice
@@ -38,7 +39,7 @@ def make_pair(task, gap, distance, *, seeds=1, n=300, data_is_far=None, objectiv
         for _ in range(seeds)
     )
     far_objective = not task.endswith("category") if objective_is_far is None else objective_is_far
-    return quadrants.TaskPair(
+    return TaskPair(
         task=task,
         objective="counting" if far_objective else "classification",
         objective_is_far=far_objective,
@@ -59,7 +60,7 @@ def _parts(n, ours, theirs):
 
 def make_quadrants(tasks=TASKS, gaps=GAPS, distances=DISTANCES, **other):
     pairs = [make_pair(task, gap, far, **other) for task, gap, far in zip(tasks, gaps, distances, strict=True)]
-    return quadrants.measure(pairs, seed=0, draws=300)
+    return plane.measure(pairs, seed=0)
 
 
 def make_distance(task, value, *, reference="photos", measure_name="FD (dinov2-s:56)", n=300, **other):

@@ -35,9 +35,15 @@ from vptft.report.figures.landscape import draw_slices
 from vptft.report.figures.matrix import draw_matrix
 from vptft.report.figures.overfitting import draw_overfitting
 from vptft.report.figures.profile import draw_profile
-from vptft.report.figures.quadrants import boundary, draw_gaps, draw_quadrants, interval_meaning
-from vptft.report.figures.style import FT, SMALL, UNCERTAIN, VPT, to_png, to_svg
-from vptft.when import quadrants
+from vptft.report.figures.quadrants import (
+    boundary,
+    draw_distance_bars,
+    draw_gaps,
+    draw_quadrants,
+    interval_meaning,
+)
+from vptft.report.figures.style import FT, SMALL, VPT, to_png, to_svg
+from vptft.when.quadrants import plane
 
 VTAB = (
     "caltech101", "cifar100", "dtd", "oxford_flowers102", "oxford_pets", "sun397", "svhn", "patch_camelyon", "eurosat",
@@ -50,6 +56,7 @@ SPACE = "FD (timm/vit_base_patch16_224.augreg_in21k:224), 64 components"
 DRAWN = {
     "quadrants": lambda tasks: draw_quadrants(wide_quadrants(tasks), reference="photos"),
     "gaps": lambda tasks: draw_gaps(wide_quadrants(tasks)),
+    "distance bars": lambda tasks: draw_distance_bars(wide_quadrants(tasks), reference="photos"),
     "distances": lambda tasks: draw_distances([make_distance(task, 100.0 + i) for i, task in enumerate(tasks)]),
     "distances by winner": lambda tasks: draw_distances(
         [make_distance(task, 100.0 + i) for i, task in enumerate(tasks)], quadrants=wide_quadrants(tasks)
@@ -78,7 +85,7 @@ def wide_quadrants(tasks):
         replace(make_pair(task, gap, far, objective_is_far=i % 2 == 0), data_is_far=None)
         for i, (task, gap, far) in enumerate(zip(tasks, gaps, distances, strict=True))
     ]
-    return quadrants.measure(pairs, draws=200)
+    return plane.measure(pairs)
 
 
 def every_pair(names, **other):
@@ -104,7 +111,7 @@ def points(axes):
     """Markers with a winner as their label: {winner: [(x, y, line)]}."""
     found = {}
     for line in axes.lines:
-        if line.get_label() in ("vpt", "ft", "uncertain"):
+        if line.get_label() in ("vpt", "ft", "uncertain", "VPT", "FT"):
             found.setdefault(line.get_label(), []).append((line.get_xdata()[0], line.get_ydata()[0], line))
     return found
 
@@ -116,15 +123,15 @@ def test_quadrants_has_one_point_a_task_at_its_distance_in_its_band_in_the_winne
     assert sorted(x for group in found.values() for x, _, _ in group) == sorted(DISTANCES)
     border = axes.get_yticks().mean()  # between the middles of the two bands
     frame = result.frame().set_index("distance")
-    looks = {"vpt": VPT, "ft": FT, "uncertain": UNCERTAIN}
-    for winner, group in found.items():
+    for label, group in found.items():
         for x, y, line in group:
-            assert frame.loc[x, "winner"] == winner
-            assert (y > border) == frame.loc[x, "objective_is_far"]
-            assert same_color(line.get_color(), looks[winner].colour)
-            assert line.get_marker() == looks[winner].marker
-    hollow = found["uncertain"][0][2]
-    assert same_color(hollow.get_markerfacecolor(), "white")
+            row = frame.loc[x]
+            assert label == ("VPT" if row["gap_points"] > 0 else "FT")
+            assert (y > border) == row["objective_is_far"]
+            assert same_color(line.get_color(), (VPT if row["gap_points"] > 0 else FT).colour)
+            assert same_color(line.get_markerfacecolor(), line.get_color() if row["clear"] else "white")
+    sizes = {x: line.get_markersize() for group in found.values() for x, _, line in group}
+    assert sorted(sizes, key=sizes.get) == sorted(sizes, key=lambda x: abs(frame.loc[x, "gap_points"]))
     assert axes.get_xlabel() == "debiased FD (dinov2-s:56) to photos"
 
 
@@ -133,6 +140,57 @@ def test_quadrants_writes_each_gap_with_its_interval():
     said = texts(draw_quadrants(result))
     for row in result.frame().itertuples():
         assert any(text.startswith(row.task) and f"{row.gap_points:+.1f}".replace("-", "−") in text for text in said)
+
+
+def measured_plane(n=12, **other):
+    rng = np.random.default_rng(n)
+    pairs = [
+        replace(
+            make_pair(f"task-{i:02}", rng.uniform(-0.2, 0.2), rng.uniform(100, 900)), disparity=rng.uniform(0, 1),
+            group="ab"[i % 2],
+        )
+        for i in range(n)
+    ]  # fmt: skip
+    return plane.measure([replace(pair, **other) for pair in pairs])
+
+
+@pytest.mark.parametrize("width", [5.5, 3.25])
+@pytest.mark.parametrize("n", [1, 4, 12, 19])
+def test_where_disparity_was_measured_it_is_the_height_and_no_label_covers_another(n, width):
+    result = measured_plane(n)
+    figure = draw_quadrants(result, reference="photos", width=width)
+    axes = figure.axes[0]
+    drawn = {(x, y): line for group in points(axes).values() for x, y, line in group}
+    frame = result.frame()
+    assert set(drawn) == set(zip(frame["distance"], frame["disparity"], strict=True))
+    markers = {line.get_marker() for line in drawn.values()}
+    assert len(markers) == frame["group"].nunique()
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in axes.texts if "task-" in text.get_text()]  # without its line
+    assert len(boxes) == n
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+def test_a_plane_of_a_table_is_not_called_debiased_and_one_without_distances_is_refused():
+    printed = plane.measure([make_pair("a", 0.1, 3.0), make_pair("b", -0.1, 4.0)], settings={"source": "t.csv"})
+    assert draw_quadrants(printed).axes[0].get_xlabel() == "FD (dinov2-s:56)"
+    with pytest.raises(SettingsError, match="No task has a distance, so there is no plane"):
+        draw_quadrants(measured_plane(3, distance=float("nan"), data_is_far=None))
+    with pytest.raises(SettingsError, match="No task has a distance, so there is no bar"):
+        draw_distance_bars(measured_plane(3, distance=float("nan"), data_is_far=None))
+
+
+def test_bars_are_distances_in_the_winners_colour_hatched_where_the_objective_is_far():
+    result = make_quadrants()
+    axes = draw_distance_bars(result, reference="photos").axes[0]
+    frame = result.frame().sort_values("distance")
+    assert [bar.get_height() for bar in axes.patches] == frame["distance"].tolist()
+    assert [label.get_text() for label in axes.get_xticklabels()] == frame["task"].tolist()
+    for bar, row in zip(axes.patches, frame.itertuples(), strict=True):
+        assert same_color(bar.get_facecolor()[:3], (VPT if row.gap_points > 0 else FT).colour)
+        assert (bar.get_alpha() == 1.0) == row.clear
+        assert bool(bar.get_hatch()) == row.objective_is_far
 
 
 def test_the_shaded_quadrant_is_near_objective_and_far_data():
@@ -163,7 +221,8 @@ def test_gaps_are_ordered_with_their_intervals_and_say_what_these_hold():
     bars = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linewidth() > 1]
     assert bars == list(zip(frame["low_points"], frame["high_points"], strict=True))
     assert "test images only (one seed)" in axes.get_xlabel()
-    assert interval_meaning(3) == "test images and 3 seeds"
+    assert interval_meaning(3) == "95% interval over test images and 3 seeds"
+    assert interval_meaning(0) == "as printed, without intervals"
 
 
 def test_distances_draws_debiased_bars_with_interval_plug_in_and_noise_floor():

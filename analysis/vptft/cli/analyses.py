@@ -1,69 +1,13 @@
-"""``quadrants``, ``overfitting``, ``landscape`` and ``attention``: one analysis each, from runs or names."""
+"""``overfitting``, ``landscape`` and ``attention``: one analysis each, from runs."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vptft.cli.options import Device, Json, Out, Runs, Seed, progress, records, say, write_json, write_table
+from vptft.cli.options import Json, Out, Runs, Seed, progress, records, write_json, write_table
 
-ExtractorName = Annotated[
-    str,
-    typer.Option("--extractor", help="inception (what FID means), dinov2-s, dinov2-s:224, timm/NAME (see `fid`)."),
-]
 Images = Annotated[int, typer.Option("--images", help="Test images, drawn by --seed.", min=1)]
-
-
-def quadrants(
-    folders: Runs,
-    reference: Annotated[str, typer.Option(help="The pretraining set, or what stands in for it.")] = "photos",
-    extractor: ExtractorName = "dinov2-s",
-    weights: Annotated[Path | None, typer.Option(help="File of the Inception weights.")] = None,
-    images: Annotated[int, typer.Option(help="Images a set for the distance.", min=2)] = 500,
-    seed: Seed = 0,
-    device: Device = "cpu",
-    out: Out = None,
-    json: Json = False,
-) -> None:
-    """Who wins where: the gap between VPT and FT against data distance and objective.
-
-    Example: `vptft-analyze quadrants checkpoints/quickstart -o reports/mine`
-    """
-    from vptft.checkpoints.native import find_runs
-    from vptft.checkpoints.pairs import pair_runs
-    from vptft.data import registry
-    from vptft.features.extractors import load_extractor
-    from vptft.report import assemble
-    from vptft.report.figures.quadrants import draw_gaps, draw_quadrants
-    from vptft.report.figures.style import save_figure
-    from vptft.storage import slug
-    from vptft.when.distribution.distance import DistanceSettings
-
-    pairs = pair_runs(find_runs(folders))
-    network = load_extractor(extractor, weights=weights, device=device)
-    results = out / "results" if out else None
-    tasks = sorted({pair.vpt.info.task for pair in pairs})
-    with progress() as start:
-        sets = {
-            name: assemble.statistics(registry.images(name, n=images, seed=seed), network, on_batch=start(name))
-            for name in (reference, *tasks)
-        }
-    distances = {
-        task: assemble.distance(
-            sets[reference],
-            sets[task],
-            options=DistanceSettings(seed=seed, components=network.components),
-            folder=results / "distance" / slug(task) if results else None,
-        )
-        for task in tasks
-    }
-    result = assemble.quadrant_plane(pairs, distances, seed=seed, folder=results / "quadrants" if results else None)
-    for confound in assemble.fairness_of(pairs, folder=results / "fairness" if results else None).differences():
-        say(f"warning: the two sides differ in more than the method: {confound}")
-    if out:
-        save_figure(draw_quadrants(result, reference=reference), out / "figures" / "quadrants")
-        save_figure(draw_gaps(result), out / "figures" / "gaps")
-    write_table(result.frame(), as_json=json)
 
 
 def overfitting(folders: Runs, out: Out = None, json: Json = False) -> None:

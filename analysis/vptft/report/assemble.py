@@ -25,9 +25,9 @@ from vptft.data import registry
 from vptft.data.images import ImageSet
 from vptft.data.tasks import NEAR_OBJECTIVES
 from vptft.data.transforms import normalise
-from vptft.errors import SettingsError
+from vptft.errors import SettingsError, VptftError
 from vptft.evidence.results import Result
-from vptft.evidence.statistics import PairedDraw
+from vptft.evidence.statistics.resampling import PairedDraw
 from vptft.features.extraction import extract
 from vptft.features.extractors import Extractor
 from vptft.features.statistics import Statistics
@@ -35,9 +35,10 @@ from vptft.features.streaming import summarise
 from vptft.provenance import provenance
 from vptft.storage import cache_folder, key_of, read_json
 from vptft.tuning.plan import Plan
-from vptft.when import quadrants
 from vptft.when.distribution.distance import DistanceSettings, SetDistance
 from vptft.when.distribution.distance import measure as measure_distance
+from vptft.when.quadrants import plane
+from vptft.when.quadrants.pairs import TaskPair
 from vptft.why import overfitting
 from vptft.why.attention import maps
 from vptft.why.landscape import slices
@@ -130,21 +131,35 @@ def fairness_of(pairs: Sequence[RunPair], *, folder: Path | None = None) -> Fair
 
 
 def quadrant_plane(
-    pairs: Sequence[RunPair], distances: Mapping[str, SetDistance], *, seed: int, folder: Path | None = None
-) -> quadrants.Quadrants:
-    """Quadrants of run pairs, given each task's distance."""
+    pairs: Sequence[RunPair],
+    distances: Mapping[str, SetDistance],
+    *,
+    seed: int,
+    disparities: Mapping[str, float] | None = None,
+    boundary: plane.Kind | None = None,
+    folder: Path | None = None,
+) -> plane.Quadrants:
+    """Quadrants of run pairs, given each task's distance and, where it was measured, its disparity."""
+    known = dict(disparities or {})
     inputs = {
         "runs": [[_identity(pair.vpt), _identity(pair.ft)] for pair in pairs],
         "distances": {task: result.settings.get("key") for task, result in sorted(distances.items())},
+        "disparities": known,
+        "boundary": boundary,
         "seed": seed,
     }
 
-    def make(settings: dict[str, Any]) -> quadrants.Quadrants:
+    def make(settings: dict[str, Any]) -> plane.Quadrants:
         tasks = sorted({pair.vpt.info.task for pair in pairs})
-        chosen = [_task_pair([pair for pair in pairs if pair.vpt.info.task == task], distances[task]) for task in tasks]
-        return quadrants.measure(chosen, seed=seed, settings=settings)
+        chosen = [
+            _task_pair(
+                [pair for pair in pairs if pair.vpt.info.task == task], distances[task], known.get(task, float("nan"))
+            )
+            for task in tasks
+        ]
+        return plane.measure(chosen, boundary=boundary, seed=seed, settings=settings)
 
-    return saved_or(quadrants.Quadrants, folder, inputs, make)
+    return saved_or(plane.Quadrants, folder, inputs, make)
 
 
 def curves(runs: Sequence[Run], *, folder: Path | None = None) -> overfitting.OverfittingCurves:
@@ -224,7 +239,7 @@ def _identity(run: Run) -> str:
     return f"{run.info.model_sha256} {run.info.settings.get('key')}"
 
 
-def _task_pair(pairs: Sequence[RunPair], result: SetDistance) -> quadrants.TaskPair:
+def _task_pair(pairs: Sequence[RunPair], result: SetDistance, disparity: float) -> TaskPair:
     info = pairs[0].vpt.info
     if info.objective is None:
         raise SettingsError(
@@ -235,7 +250,7 @@ def _task_pair(pairs: Sequence[RunPair], result: SetDistance) -> quadrants.TaskP
     for ours, theirs in outcomes:
         if not np.array_equal(ours.ids, theirs.ids):
             raise SettingsError(f"{info.task}: the VPT and FT runs were tested on different images.")
-    return quadrants.TaskPair(
+    return TaskPair(
         task=info.task,
         objective=info.objective,
         objective_is_far=info.objective not in NEAR_OBJECTIVES,
@@ -243,6 +258,8 @@ def _task_pair(pairs: Sequence[RunPair], result: SetDistance) -> quadrants.TaskP
         data_is_far=None if info.appearance is None else info.appearance != "photo",
         distance=result.debiased,
         measure_name=result.measure_name,
+        group=info.appearance or _group_of(info.task),
+        disparity=disparity,
         draws=tuple(
             PairedDraw(differences=ours.correct.astype(float) - theirs.correct, groups=ours.groups)
             for ours, theirs in outcomes
@@ -251,6 +268,14 @@ def _task_pair(pairs: Sequence[RunPair], result: SetDistance) -> quadrants.TaskP
         accuracy_ft=float(np.mean([theirs.accuracy for _, theirs in outcomes])),
         few_groups=info.few_groups,
     )
+
+
+def _group_of(task: str) -> str:
+    """Group of a task that is registered here; a run may be of one that is not."""
+    try:
+        return registry.task(task).group
+    except VptftError:
+        return ""
 
 
 def _drawn(run: Run, count: int, seed: int) -> ImageSet:

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from vptft.errors import SettingsError
 from vptft.report.figures.style import FT, INK, MUTED, SMALL, VPT, fitted, legend_below, place, root, styled, table_of
 from vptft.when.distribution.distance import SetDistance
-from vptft.when.quadrants import Quadrants
+from vptft.when.quadrants.plane import Quadrants
 
 COLUMNS = (
     "first", "second", "measure_name", "distance", "debiased", "low", "high", "noise_floor", "n_first", "n_second",

@@ -1,16 +1,23 @@
 """The quadrants of Han et al. (2024, Figure 1), with measured distances, and the gaps behind them.
 
-Colour and marker say who is ahead: VPT or FT where the 95% interval of the gap excludes zero, else neither.
+In the gaps, colour and marker say who is ahead: VPT or FT where the 95% interval excludes zero, else neither. In the
+plane and the bars, colour says who is ahead and what is open or pale may be practically equal.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import ScaledTranslation
 
+from vptft.errors import SettingsError
+from vptft.evidence.verdicts import REGION
 from vptft.report.figures.style import (
     FAINT,
     FT,
@@ -19,52 +26,164 @@ from vptft.report.figures.style import (
     SMALL,
     UNCERTAIN,
     VPT,
+    WIDTH,
+    Look,
+    dodge,
     fitted,
     legend_below,
     place,
     root,
+    signed,
     styled,
     table_of,
     with_interval,
 )
-from vptft.when.quadrants import Quadrants
+from vptft.when.quadrants.plane import Quadrants
 
 WINNERS = {"vpt": VPT, "ft": FT, "uncertain": UNCERTAIN}
 GAP = ("task", "gap_points", "low_points", "high_points", "winner", "n_seeds")
+PLANE = (*GAP, "clear", "group", "objective_is_far", "data_is_far", "distance", "measure_name", "disparity")
 ROW = 0.19
 """Inches a task takes."""
+SHAPES = ("o", "s", "^", "D", "v", "P", "X")
+"""Of the task groups, in the order of their names."""
+COLUMN = 3.25
+"""Inches of one column of CVPR and ICML: labels there have no intervals."""
 
 
 @styled
-def draw_quadrants(result: Quadrants, *, reference: str = "", ax: Axes | None = None) -> Figure:
-    """Draw distance of the data across, distance of the objective up, one marker a task with its gap beside it.
+def draw_quadrants(result: Quadrants, *, reference: str = "", width: float = WIDTH, ax: Axes | None = None) -> Figure:
+    """Draw distance of the data across and disparity of the objective up, one mark a task, its gap beside it.
 
-    Within a band the height has no meaning: tasks are stacked by distance so that no label covers another.
+    Colour says who is ahead and size by how much; a mark is open where the gap's interval reaches into the region of
+    practical equivalence. Where the disparity of every task was measured it is the height; elsewhere tasks are stacked
+    in two bands, near and far objective by the paper's hand, and within a band the height has no meaning.
 
     Parameters
     ----------
     result
-        Of :func:`vptft.when.quadrants.measure`.
+        Of :func:`vptft.when.quadrants.plane.measure`.
     reference
         What distances are to, for the axis.
+    width
+        Of the printed figure in inches.
     ax
         Where to draw; a new figure where None.
+
+    Raises
+    ------
+    SettingsError
+        When no task has a distance.
     """
-    frame = table_of(result, *GAP, "objective_is_far", "data_is_far", "distance", "measure_name")
-    bands = [frame[~frame["objective_is_far"].astype(bool)], frame[frame["objective_is_far"].astype(bool)]]
-    rows = [max(len(band), 1) + 1 for band in bands]  # the top one of each holds the prediction
-    figure, grid = place(ax, rows=1, columns=1, height=0.9 + ROW * sum(rows))
-    axes = figure.add_subplot(grid[0])
-    border = boundary(frame)
+    frame = table_of(result, *PLANE)
+    frame = frame[np.isfinite(frame["distance"])]
+    if frame.empty:
+        raise SettingsError("No task has a distance, so there is no plane to draw.")
+    border, region = boundary(frame), float(result.settings.get("region", REGION))
+    if np.isfinite(frame["disparity"]).all():
+        figure, grid = place(ax, rows=1, columns=1, height=max(2.9, 1.3 + 2 * ROW * len(frame) / 2), width=width)
+        axes = figure.add_subplot(grid[0])
+        _draw_measured(axes, frame, border, detailed=width > COLUMN)
+    else:
+        rows = [max(int(side.sum()), 1) + 1 for side in _sides_of(frame)]  # the top one of each holds the prediction
+        figure, grid = place(ax, rows=1, columns=1, height=1.0 + ROW * sum(rows), width=width)
+        axes = figure.add_subplot(grid[0])
+        _draw_bands(axes, frame, border, rows, detailed=width > COLUMN)
+    to = f" to {reference}" if reference else ""
+    axes.set_xlabel(fitted(f"{_measure(result)}{to}", 58 * width, 8))
+    _mark_legend(axes, frame, region)
+    return root(figure)
+
+
+def _sides_of(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    far = frame["objective_is_far"].astype(bool)
+    return ~far, far
+
+
+def _draw_measured(axes: Axes, frame: pd.DataFrame, border: float | None, *, detailed: bool) -> None:
+    """Scatter with the names in two columns beside it, a thin line from each to its mark."""
+    low, high = float(frame["distance"].min()), float(frame["distance"].max())
+    pad = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
+    axes.set_xlim(low - pad, high + pad)
+    axes.set_ylim(-0.06, 1.06)
+    axes.text(0, 1.02, "disparity of the objective ↑", transform=axes.transAxes, fontsize=SMALL, va="bottom")
+    axes.axhline(0.5, color=MUTED, linewidth=0.6, linestyle=(0, (4, 3)))
+    if border is not None:
+        axes.axvline(border, color=MUTED, linewidth=0.6, linestyle=(0, (4, 3)))
+        axes.fill_between([border, high + pad], -0.06, 0.5, color=FT.colour, alpha=0.10, linewidth=0, zorder=0)
+    for row in frame.sort_values("gap_points", key=abs, ascending=False).to_dict("records"):
+        _mark(axes, row["distance"], row["disparity"], row, _shapes(frame))
+    middle = float(frame["distance"].median())
+    for on_left in (True, False):
+        side = frame[(frame["distance"] <= middle) == on_left].sort_values(["disparity", "task"])
+        _label_column(axes, side, on_left=on_left, detailed=detailed)
+
+
+def _label_column(axes: Axes, side: pd.DataFrame, *, on_left: bool, detailed: bool) -> None:
+    """Names of one side's tasks, spread so that none covers another, in the order of their marks."""
+    low, high = axes.get_ylim()
+    outside = ScaledTranslation((-24 if on_left else 5) / 72, 0, root(axes.figure).dpi_scale_trans)
+    beside = axes.transAxes + outside  # past the tick labels
+    heights = dodge(((side["disparity"] - low) / (high - low)).tolist(), 1 / max(9.0, len(side)))
+    for height, row in zip(heights, side.to_dict("records"), strict=True):
+        value = with_interval(row["gap_points"], row["low_points"], row["high_points"])
+        name = fitted(row["task"], 74 if detailed else 56)
+        said = f"{name}\n{value if detailed else signed(row['gap_points'])}"
+        axes.annotate(
+            said, (row["distance"], row["disparity"]), xytext=(0 if on_left else 1, height), textcoords=beside,
+            ha="right" if on_left else "left", va="center", fontsize=SMALL, linespacing=0.95, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3},
+        )  # fmt: skip
+
+
+def _draw_bands(axes: Axes, frame: pd.DataFrame, border: float | None, rows: list[int], *, detailed: bool) -> None:
     _limits(axes, frame["distance"], rows)
     _quadrants(axes, border, rows)
-    for start, band in zip((0, rows[0]), bands, strict=True):
-        _band(axes, band.sort_values(["distance", "task"]), start)
-    to = f" to {reference}" if reference else ""
-    axes.set_xlabel(fitted(f"debiased {frame['measure_name'].iloc[0]}{to}", 320, 8))
+    for start, side in zip((0, rows[0]), _sides_of(frame), strict=True):
+        _band(axes, frame[side].sort_values(["distance", "task"]), start, _shapes(frame), detailed=detailed)
     axes.set_yticks([rows[0] / 2 - 0.5, rows[0] + rows[1] / 2 - 0.5], ["objective\nnear", "objective\nfar"])
     axes.tick_params(axis="y", length=0)
-    _winner_legend(axes)
+
+
+@styled
+def draw_distance_bars(
+    result: Quadrants, *, reference: str = "", width: float = WIDTH, ax: Axes | None = None
+) -> Figure:
+    """Draw Figure 3 of the paper: distance of each task as a bar, coloured by who is ahead, hatched where far.
+
+    Pale where the gap's interval reaches into the region of practical equivalence; hatched where the objective is far.
+    Within a task group bars go from near to far.
+    """
+    frame = table_of(result, *PLANE)
+    frame = frame[np.isfinite(frame["distance"])].sort_values(["group", "distance", "task"])
+    if frame.empty:
+        raise SettingsError("No task has a distance, so there is no bar to draw.")
+    figure, grid = place(ax, rows=1, columns=1, height=3.1, width=width)
+    axes = figure.add_subplot(grid[0])
+    crowded = len(frame) > 2.2 * width
+    for x, row in enumerate(frame.to_dict("records")):
+        look = _ahead(row["gap_points"])
+        axes.bar(
+            x, row["distance"], width=0.72, color=look.colour, alpha=1.0 if row["clear"] else 0.35, linewidth=0.5,
+            hatch="////" if row["objective_is_far"] else "", edgecolor="white",
+        )  # fmt: skip
+        axes.annotate(
+            signed(row["gap_points"]), (x, max(row["distance"], 0)), xytext=(0, 2), textcoords="offset points",
+            ha="center", fontsize=SMALL, rotation=90 if crowded else 0,
+        )  # fmt: skip
+    turned = {"rotation": 90} if crowded else {"rotation": 40, "ha": "right"}
+    axes.set_xticks(range(len(frame)), [fitted(task, 78) for task in frame["task"]], **turned)
+    axes.tick_params(axis="x", length=0)
+    to = f"\nto {fitted(reference, 110)}" if reference else ""
+    axes.set_ylabel(fitted(_measure(result), 130, 8) + to)
+    axes.axhline(0, color=MUTED, linewidth=0.6)
+    axes.margins(y=0.3 if crowded else 0.12)
+    handles = [
+        Patch(facecolor=VPT.colour, label="VPT ahead"), Patch(facecolor=FT.colour, label="FT ahead"),
+        Patch(facecolor=MUTED, alpha=0.35, label="pale: may be practically equal"),
+        Patch(facecolor=MUTED, hatch="////", edgecolor="white", label="hatched: far objective"),
+    ]  # fmt: skip
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=4 if width > COLUMN else 2)
     return root(figure)
 
 
@@ -84,10 +203,11 @@ def draw_gaps(result: Quadrants, *, ax: Axes | None = None) -> Figure:
     axes.set_yticks(range(len(frame)), [fitted(task, 115) for task in frame["task"]])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.7, len(frame) - 0.3)
-    low, high = min(frame["low_points"].min(), 0.0), max(frame["high_points"].max(), 0.0)
+    ends = frame[["gap_points", "low_points", "high_points"]].to_numpy()
+    low, high = min(float(np.nanmin(ends)), 0.0), max(float(np.nanmax(ends)), 0.0)
     pad = 0.06 * (high - low) or 1.0
     axes.set_xlim(low - pad, high + pad)
-    axes.set_xlabel(f"accuracy gap VPT − FT, points, 95% interval over {interval_meaning(frame['n_seeds'].min())}")
+    axes.set_xlabel(f"accuracy gap VPT − FT, points, {interval_meaning(int(frame['n_seeds'].min()))}")
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
@@ -98,7 +218,15 @@ def draw_gaps(result: Quadrants, *, ax: Axes | None = None) -> Figure:
 
 def interval_meaning(n_seeds: int) -> str:
     """Say what the interval of a gap holds: with one seed, nothing about training again."""
-    return "test images only (one seed)" if n_seeds == 1 else f"test images and {n_seeds} seeds"
+    if n_seeds == 0:
+        return "as printed, without intervals"
+    return f"95% interval over test images {'only (one seed)' if n_seeds == 1 else f'and {n_seeds} seeds'}"
+
+
+def _measure(result: Quadrants) -> str:
+    """Name of the distance; what a table gives is not known to be debiased."""
+    name = str(result.frame()["measure_name"].iloc[0])
+    return name if "source" in result.settings else f"debiased {name}"
 
 
 def boundary(frame: pd.DataFrame) -> float | None:
@@ -136,7 +264,7 @@ def _quadrants(axes: Axes, border: float | None, rows: list[int]) -> None:
         axes.text(x, 1.01, f"data {data}", ha=side, va="bottom", fontsize=SMALL, transform=axes.transAxes)
 
 
-def _band(axes: Axes, band: pd.DataFrame, start: int) -> None:
+def _band(axes: Axes, band: pd.DataFrame, start: int, shapes: Mapping[str, str], *, detailed: bool) -> None:
     low, high = axes.get_xlim()
     if band.empty:
         axes.text(
@@ -144,13 +272,14 @@ def _band(axes: Axes, band: pd.DataFrame, start: int) -> None:
             transform=axes.get_yaxis_transform(),
         )  # fmt: skip
     for y, row in enumerate(band.to_dict("records"), start=start):
-        _marker(axes, row["distance"], y, row["winner"])
-        said = with_interval(row["gap_points"], row["low_points"], row["high_points"])
+        size = _mark(axes, row["distance"], y, row, shapes)
+        value = with_interval(row["gap_points"], row["low_points"], row["high_points"])
         goes_right = row["distance"] - low <= (high - low) / 2
+        away = 3 + size / 2
         axes.annotate(
-            f"{fitted(row['task'], 72)}  {said}",
+            f"{fitted(row['task'], 72 if detailed else 50)}  {value if detailed else signed(row['gap_points'])}",
             (row["distance"], y),
-            xytext=(6 if goes_right else -9, 0),  # at 6 a text that ends at its mark touched it
+            xytext=(away if goes_right else -away - 3, 0),
             textcoords="offset points",
             ha="left" if goes_right else "right",
             va="center",
@@ -158,6 +287,44 @@ def _band(axes: Axes, band: pd.DataFrame, start: int) -> None:
             color=INK,
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
+
+
+def _shapes(frame: pd.DataFrame) -> dict[str, str]:
+    groups = sorted(frame["group"].unique())
+    return {group: SHAPES[i % len(SHAPES)] for i, group in enumerate(groups)}
+
+
+def _ahead(gap: float) -> Look:
+    return VPT if gap > 0 else FT if gap < 0 else UNCERTAIN
+
+
+def _size(gap: float) -> float:
+    """Diameter in points whose area grows with the gap: 4 at none, 11 at 25 points and beyond."""
+    return float(np.sqrt(16 + 105 * min(abs(gap), 25) / 25))
+
+
+def _mark(axes: Axes, x: float, y: float, row: Mapping[Any, Any], shapes: Mapping[str, str]) -> float:
+    look, size = _ahead(row["gap_points"]), _size(row["gap_points"])
+    axes.plot(
+        [x], [y], shapes[row["group"]], color=look.colour, markersize=size, label=look.label, zorder=3,
+        markerfacecolor=look.colour if row["clear"] else "white", markeredgewidth=1.1,
+    )  # fmt: skip
+    return size
+
+
+def _mark_legend(axes: Axes, frame: pd.DataFrame, region: float) -> None:
+    def handle(label: str, colour: str = MUTED, shape: str = "o", face: str | None = None, size: float = 5.0) -> Line2D:
+        return Line2D(
+            [], [], linestyle="none", marker=shape, color=colour, markerfacecolor=face or colour, markersize=size,
+            label=label,
+        )  # fmt: skip
+
+    shapes = _shapes(frame)
+    groups = [handle(group, shape=shape) for group, shape in shapes.items()] if len(shapes) > 1 else []
+    sides = [handle("VPT ahead", VPT.colour), handle("FT ahead", FT.colour)]
+    means = [handle(f"open: may lie within ±{region:g}", face="white"), handle("25 points", size=_size(25))]
+    handles = [*sides, *means, *groups]
+    legend_below(axes, handles, columns=len(handles) if root(axes.figure).get_figwidth() > COLUMN else 2)
 
 
 def _marker(axes: Axes, x: float, y: float, winner: str) -> None:
@@ -176,7 +343,7 @@ def _sides(axes: Axes) -> None:
 
 
 def _winner_legend(axes: Axes) -> None:
-    said = {"vpt": "VPT ahead", "ft": "FT ahead", "uncertain": "neither: the interval includes 0"}
+    said = {"vpt": "VPT ahead", "ft": "FT ahead", "uncertain": "neither: the interval includes 0, or a tie"}
     handles = [
         Line2D(
             [], [], color=look.colour, marker=look.marker, linestyle="none", label=said[winner],

@@ -230,19 +230,19 @@ def signed(value: float, digits: int = 1) -> str:
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """Return ``+3.2 [+1.0, +5.4]``."""
-    return f"{signed(value)} [{signed(low)}, {signed(high)}]"
+    """Return ``+3.2 [+1.0, +5.4]``, or ``+3.2`` where there is no interval."""
+    return signed(value) if np.isnan([low, high]).any() else f"{signed(value)} [{signed(low)}, {signed(high)}]"
 
 
-def legend_below(axes: Axes, handles: Sequence[Artist], points: float = 28) -> None:
-    """Put a legend in one row that many points below the axes, under tick labels and axis label."""
+def legend_below(axes: Axes, handles: Sequence[Artist], points: float = 28, columns: int | None = None) -> None:
+    """Put a legend that many points below the axes, under tick labels and axis label; one row without ``columns``."""
     offset = ScaledTranslation(0, -points / 72, root(axes.figure).dpi_scale_trans)
     axes.legend(
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
         bbox_transform=axes.transAxes + offset,
-        ncols=len(handles),
+        ncols=columns or len(handles),
         borderpad=0,
     )
 

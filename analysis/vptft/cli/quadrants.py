@@ -1,0 +1,166 @@
+"""``quadrants``: who wins where, from runs, from a table, or from the paper's own numbers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vptft.cli.options import Device, Json, Out, Seed, progress, say, write_table
+
+if TYPE_CHECKING:
+    from vptft.checkpoints.pairs import RunPair
+    from vptft.features.extractors import Extractor
+    from vptft.when.distribution.distance import SetDistance
+    from vptft.when.quadrants.plane import Quadrants
+
+SHOWN = (
+    "task", "objective_is_far", "data_is_far", "distance", "disparity", "gap_points", "low_points", "high_points",
+    "winner", "clear", "n_seeds",
+)  # fmt: skip
+"""Columns of the drawn table; JSON has them all."""
+
+
+def quadrants(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Run folders, folders that hold runs, or one CSV with a row a task.", metavar="[RUNS|CSV]"),
+    ] = None,
+    published: Annotated[bool, typer.Option("--published", help="The paper's own tables: FGVC, and VTAB-1k.")] = False,
+    reference: Annotated[str, typer.Option(help="The pretraining set, or what stands in for it.")] = "photos",
+    extractor: Annotated[
+        str,
+        typer.Option("--extractor", help="inception (what FID means), dinov2-s, dinov2-s:224, timm/NAME (see `fid`)."),
+    ] = "dinov2-s",
+    weights: Annotated[Path | None, typer.Option(help="File of the Inception weights.")] = None,
+    images: Annotated[int, typer.Option(help="Images a set for distance and disparity.", min=2)] = 500,
+    disparity: Annotated[
+        bool, typer.Option(help="Measure the objectives' disparity (see `objective`); else near or far by the paper.")
+    ] = True,
+    boundary: Annotated[
+        Literal["design", "median", "fitted"] | None,
+        typer.Option(help="What parts near from far data; the design's where there is one, else the median."),
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Who wins where: the gap between VPT and FT against data distance and objective, and whether a rule foretells it.
+
+    A CSV has the columns task, accuracy_vpt, accuracy_ft (percent), distance, objective_is_far (true or false), and
+    may have disparity, group, objective, pretraining, measure. With `-o` figures come for one column and for two.
+
+    Examples: `vptft-analyze quadrants checkpoints/quickstart -o reports/mine`, `vptft-analyze quadrants --published`,
+    `vptft-analyze quadrants mine.csv --boundary fitted`
+    """
+    from vptft.report import quadrant_tasks
+
+    given = sources or []
+    if published == bool(given):
+        raise typer.BadParameter("give runs or a CSV, or --published, and not both")
+    results = out / "results" if out else None
+    planes: dict[str, Quadrants]
+    if published:
+        planes = quadrant_tasks.published_planes(boundary=boundary, seed=seed)
+        reference = ""
+    elif given[0].suffix.lower() == ".csv" and len(given) == 1:
+        planes = {"quadrants": quadrant_tasks.plane_of_csv(given[0], boundary=boundary, seed=seed)}
+        reference = ""
+    else:
+        from vptft.checkpoints.native import find_runs
+        from vptft.checkpoints.pairs import pair_runs
+        from vptft.features.extractors import load_extractor
+        from vptft.report import assemble
+
+        pairs = pair_runs(find_runs(given))
+        network = load_extractor(extractor, weights=weights, device=device)
+        planes = {
+            "quadrants": assemble.quadrant_plane(
+                pairs,
+                _distances(pairs, network, reference, images, seed, results),
+                disparities=_disparities(pairs, network, images, seed, results) if disparity else None,
+                boundary=boundary,
+                seed=seed,
+                folder=results / "quadrants" if results else None,
+            )
+        }
+        for confound in assemble.fairness_of(pairs, folder=results / "fairness" if results else None).differences():
+            say(f"warning: the two sides differ in more than the method: {confound}")
+    _tell(planes, reference, out, json)
+
+
+def _distances(
+    pairs: "Sequence[RunPair]", network: "Extractor", reference: str, images: int, seed: int, results: Path | None
+) -> "dict[str, SetDistance]":
+    from vptft.data import registry
+    from vptft.report import assemble
+    from vptft.storage import slug
+    from vptft.when.distribution.distance import DistanceSettings
+
+    tasks = sorted({pair.vpt.info.task for pair in pairs})
+    with progress() as start:
+        sets = {
+            name: assemble.statistics(registry.images(name, n=images, seed=seed), network, on_batch=start(name))
+            for name in (reference, *tasks)
+        }
+    return {
+        task: assemble.distance(
+            sets[reference],
+            sets[task],
+            options=DistanceSettings(seed=seed, components=network.components),
+            folder=results / "distance" / slug(task) if results else None,
+        )
+        for task in tasks
+    }
+
+
+def _disparities(
+    pairs: "Sequence[RunPair]", network: "Extractor", images: int, seed: int, results: Path | None
+) -> dict[str, float]:
+    from vptft.report import assemble_objective
+
+    tasks = sorted({pair.vpt.info.task for pair in pairs})
+    with progress() as start:
+        found = [
+            assemble_objective.task_features(task, network, n=images, draw=seed, on_batch=start(f"labels of {task}"))
+            for task in tasks
+        ]
+        folder = results / "objective" if results else None
+        result = assemble_objective.objective_disparity(
+            found, slow=False, seed=seed, folder=folder, on_done=start("disparity")
+        )
+    scores = result.scores()
+    for row in scores[scores["disparity"].isna()].to_dict("records"):
+        say(f"note: no disparity of {row['task']}: {row['note']}")
+    return dict(zip(scores["task"], scores["disparity"].astype(float), strict=True))
+
+
+def _tell(planes: "Mapping[str, Quadrants]", reference: str, out: Path | None, json: bool) -> None:
+    """Write tables, findings and figures of every plane."""
+    import pandas as pd
+
+    from vptft.report.figures.quadrants import COLUMN, draw_distance_bars, draw_gaps, draw_quadrants
+    from vptft.report.figures.style import save_figure
+    from vptft.report.pages.words import effect
+
+    for name, result in planes.items():
+        if out:
+            result.save(out / "results" / name)
+            save_figure(draw_gaps(result), out / "figures" / name.replace("quadrants", "gaps"))
+            if result.frame()["distance"].notna().any():
+                for suffix, width in (("", 5.5), ("-column", COLUMN)):
+                    plane = draw_quadrants(result, reference=reference, width=width)
+                    save_figure(plane, out / "figures" / f"{name}{suffix}")
+                    bars = draw_distance_bars(result, reference=reference, width=width)
+                    save_figure(bars, out / "figures" / f"{name.replace('quadrants', 'distance-bars')}{suffix}")
+        for finding in result.findings():
+            said = f"{finding.hypothesis} {finding.verdict}: {finding.statement}. {effect(finding)}"
+            say(f"{said} ({finding.reason})")
+        for row in result.predictions.to_dict("records"):
+            say(
+                f"{row['pretraining']}: the paper's rule, {row['boundary']} boundary, names {row['accuracy']:.0%} "
+                f"[{row['low']:.0%}, {row['high']:.0%}] of {row['n']} unseen tasks; always VPT {row['always_vpt']:.0%}"
+            )
+    table = pd.concat([result.frame() for result in planes.values()], ignore_index=True)
+    write_table(table if json else table[list(SHOWN)], as_json=json)

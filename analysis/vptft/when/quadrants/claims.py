@@ -1,0 +1,112 @@
+"""What the quadrants say about the hypotheses: contrasts of the gap between their sides, within one pretraining."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from vptft.evidence.findings import Finding
+from vptft.evidence.statistics.components import nested_interval
+from vptft.evidence.statistics.interaction import (
+    TASKS_A_TERM,
+    TERMS,
+    interaction,
+    interaction_weights,
+    terms_for,
+)
+from vptft.evidence.statistics.paired import relabelling, welch_interval
+from vptft.evidence.statistics.resampling import Interval
+from vptft.evidence.verdicts import Claim, decide
+from vptft.when.quadrants.pairs import TaskPair
+
+PREDICTED: dict[str, Literal[1, -1]] = {"W1": -1, "W2": 1}
+"""Sign of each contrast under its hypothesis: the gap falls with distance and rises with disparity."""
+SIDES = {"W1": "data far from the reference", "W2": "a far objective"}
+
+
+def findings_of(pairs: Sequence[TaskPair], data_is_far: Sequence[bool]) -> tuple[Finding, ...]:
+    """Judge W1, W2 and W5 on tasks of one pretraining objective, corrected together.
+
+    Where every task has a designed factor level and per-image outcomes, contrasts are about these tasks, by variance
+    components. Elsewhere tasks are a sample: Welch's interval, and the p of exchanging tasks between the sides.
+    """
+    data, objective = np.array(data_is_far, dtype=bool), np.array([pair.objective_is_far for pair in pairs])
+    claims = [claim for claim in (_claim("W1", pairs, data), _claim("W2", pairs, objective)) if claim is not None]
+    crossed = _crossed(pairs, objective, data)
+    if isinstance(crossed, Finding):
+        return (*decide(claims), crossed)
+    return decide([*claims, crossed])
+
+
+def _designed(pairs: Sequence[TaskPair]) -> bool:
+    return all(pair.data_is_far is not None and pair.draws for pair in pairs)
+
+
+def _seeds(pairs: Sequence[TaskPair]) -> int | None:
+    """Fewest draws of a task; None where the spread over them was never given."""
+    return min(len(pair.draws) for pair in pairs) or None
+
+
+def _claim(hypothesis: Literal["W1", "W2"], pairs: Sequence[TaskPair], far: np.ndarray) -> Claim | None:
+    """Mean gap on the far side minus the near side; None where one side has no task."""
+    if far.all() or not far.any():
+        return None
+    effect: Interval
+    if _designed(pairs):
+        effect = nested_interval([pair.draws for pair in pairs], 100 * np.where(far, 1 / far.sum(), -1 / (~far).sum()))
+        p = effect.p
+    else:
+        gaps = np.array([pair.gap_points for pair in pairs])
+        effect, p = welch_interval(gaps[far], gaps[~far]), relabelling(gaps[far], gaps[~far]).p
+    return Claim(
+        hypothesis=hypothesis,
+        statement=f"Mean gap (VPT - FT) on {far.sum()} tasks with {SIDES[hypothesis]}, minus on {(~far).sum()} near "
+        f"ones; {pairs[0].pretraining} pretraining",
+        effect=effect,
+        predicted=PREDICTED[hypothesis],
+        p=p,
+        n=len(pairs),
+        n_seeds=_seeds(pairs),
+    )
+
+
+def _crossed(pairs: Sequence[TaskPair], objective: np.ndarray, data: np.ndarray) -> Claim | Finding:
+    """W5: the designed interaction, the regression's where tasks are observed and many, or why there is neither."""
+    effect: Interval
+    predicted: Literal[1, -1]
+    if _designed(pairs):
+        what = "Change of the gap (VPT - FT) from near to far data under a near objective, minus under a far one"
+        if len(set(zip(objective.tolist(), data.tolist(), strict=True))) < 4:
+            return _not_applicable(what, "a quadrant has no task", pairs)
+        effect = nested_interval([pair.draws for pair in pairs], 100 * interaction_weights(objective, data))
+        predicted, p = -1, effect.p
+    else:
+        what = "Gap (VPT - FT) against distance x disparity, per standard deviation of each"
+        known = [pair for pair in pairs if np.isfinite([pair.distance, pair.disparity]).all()]
+        if TERMS[-1] not in terms_for(len(known)):
+            needed = f"{TASKS_A_TERM * len(TERMS)} tasks with distance and disparity bear an interaction"
+            return _not_applicable(what, f"{needed}; here are {len(known)}", pairs)
+        effect, p = _product_term(known)
+        predicted = 1
+    return Claim(
+        hypothesis="W5",
+        statement=f"{what}; {pairs[0].pretraining} pretraining",
+        effect=effect,
+        predicted=predicted,
+        p=p,
+        n=len(pairs),
+        n_seeds=_seeds(pairs),
+    )
+
+
+def _not_applicable(what: str, reason: str, pairs: Sequence[TaskPair]) -> Finding:
+    statement = f"{what}; {pairs[0].pretraining} pretraining"
+    return Finding(hypothesis="W5", statement=statement, verdict="not applicable", reason=reason, n=len(pairs))
+
+
+def _product_term(pairs: Sequence[TaskPair]) -> tuple[Interval, float]:
+    names = ("task", "gap_points", "distance", "disparity")
+    table = pd.DataFrame([{name: getattr(pair, name) for name in names} for pair in pairs]).assign(n_train=1)
+    (row,) = interaction(table).query("term == @TERMS[-1]").to_dict("records")
+    return Interval(value=row["estimate"], low=row["low"], high=row["high"]), row["p"]

@@ -1,0 +1,64 @@
+import pytest
+
+from vptft.checkpoints.native import load_run
+
+
+@pytest.fixture
+def both(train, squares, tmp_path):
+    """A VPT run and an FT run of the registered squares, in one folder."""
+    for method in ("vpt_deep", "ft"):
+        train(squares, tmp_path / "runs" / method, "--method", method)
+    return tmp_path / "runs"
+
+
+def test_quadrants_give_one_row_a_task(parsed, both, squares):
+    (row,) = parsed("quadrants", both, "--reference", squares, "--extractor", "tiny:32", "--images", 20)
+    assert (row["task"], row["objective"], row["n_seeds"]) == (squares, "classification", 1)
+    runs = {method: load_run(both / method).info.test_accuracy for method in ("vpt_deep", "ft")}
+    assert (row["accuracy_vpt"], row["accuracy_ft"]) == pytest.approx((runs["vpt_deep"], runs["ft"]))
+    assert row["gap_points"] == pytest.approx(100 * (runs["vpt_deep"] - runs["ft"]))
+    assert row["low_points"] <= row["gap_points"] <= row["high_points"]
+
+
+def test_quadrants_warn_of_confounds(call, train, squares, tmp_path):
+    train(squares, tmp_path / "runs" / "vpt", "--method", "vpt_deep")
+    train(squares, tmp_path / "runs" / "ft", "--method", "ft", "--weight-decay", "0.5")
+    result = call(
+        "quadrants", tmp_path / "runs", "--reference", squares, "--extractor", "tiny:32", "--images", 20, "--json"
+    )
+    assert result.exit_code == 0
+    assert "warning: the two sides differ in more than the method: weight decay: 0.01 vs 0.5" in result.stderr
+
+
+def test_quadrants_write_figures_for_one_column_and_for_two(call, both, squares, tmp_path):
+    arguments = ("--reference", squares, "--extractor", "tiny:32", "--images", 20, "-o", tmp_path / "out")
+    result = call("quadrants", both, *arguments)
+    assert result.exit_code == 0, result.stderr
+    names = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
+    assert names == {"gaps", "quadrants", "quadrants-column", "distance-bars", "distance-bars-column"}
+    assert (tmp_path / "out" / "results" / "objective" / "result.json").is_file()
+
+
+def test_quadrants_of_the_papers_tables(parsed, call, tmp_path):
+    rows = parsed("quadrants", "--published")
+    assert len(rows) == 5 + 19
+    assert sum(row["distance"] is not None for row in rows) == 5
+    result = call("quadrants", "--published", "-o", tmp_path)
+    assert "W2 inconclusive" in result.stderr
+    assert (tmp_path / "figures" / "quadrants-fgvc-column.pdf").is_file()
+    assert (tmp_path / "figures" / "gaps-vtab.pdf").is_file()
+
+
+def test_quadrants_of_a_table(parsed, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("task,accuracy_vpt,accuracy_ft,distance,objective_is_far\na,71,70,10,false\nb,50,55.5,,true\n")
+    first, second = parsed("quadrants", path)
+    assert (first["gap_points"], first["distance"], first["winner"]) == (pytest.approx(1), 10, "vpt")
+    assert (second["gap_points"], second["distance"], second["winner"]) == (pytest.approx(-5.5), None, "ft")
+
+
+def test_quadrants_want_one_source(call):
+    for arguments in (("quadrants",), ("quadrants", "runs", "--published")):
+        result = call(*arguments)
+        assert result.exit_code == 2
+        assert "give runs or a CSV, or --published" in result.stderr

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from vptft.errors import DataError
+from vptft.report.quadrant_tasks import plane_of_csv, published_planes
+
+HEADER = "task,accuracy_vpt,accuracy_ft,distance,objective_is_far"
+
+
+def plane(tmp_path, *rows, header=HEADER):
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join([header, *rows]))
+    return plane_of_csv(path, boundary=None, seed=0)
+
+
+def test_the_papers_tables_have_their_sides_and_only_fgvc_its_distances():
+    planes = published_planes(boundary=None, seed=0)
+    fgvc, vtab = (planes[name].frame() for name in ("quadrants-fgvc", "quadrants-vtab"))
+    assert len(fgvc) == 5
+    assert not fgvc["objective_is_far"].any()
+    assert fgvc.set_index("task").loc["stanford_cars", "distance"] == 182.487
+    assert len(vtab) == 19
+    assert vtab["objective_is_far"].sum() == 8
+    assert vtab["distance"].isna().all()
+    assert planes["quadrants-vtab"].cells.empty  # no side in the data is known
+    (w2, w5) = planes["quadrants-vtab"].findings()
+    assert (w2.hypothesis, w2.verdict, w5.verdict) == ("W2", "inconclusive", "not applicable")
+
+
+def test_a_table_may_say_more(tmp_path):
+    header = HEADER + ",disparity,group,pretraining,measure"
+    frame = plane(tmp_path, "a,70,60,5,near,0.1,g,masked,KID", "b,70,60,6,far,,g,masked,KID", header=header).frame()
+    assert frame["disparity"].tolist() == [0.1, pytest.approx(np.nan, nan_ok=True)]
+    assert frame.loc[0, ["group", "pretraining", "measure_name"]].tolist() == ["g", "masked", "KID"]
+    assert frame["objective_is_far"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        (["a,x,60,5,near"], r"row 2: 'x' is no number"),
+        (["a,70,600,5,near"], r"row 2: 600 is no accuracy in percent"),
+        (["a,70,60,5,near", "a,70,60,5,near"], "names 'a' twice"),
+        (["a,70,60,5,near", "b,70,60,5,perhaps"], "row 3: objective_is_far is 'perhaps'"),
+        (["a,70,60,far-away,near"], "'far-away' is no number"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path, rows, match):
+    with pytest.raises(DataError, match=match):
+        plane(tmp_path, *rows)
+
+
+def test_a_table_without_its_columns_and_no_table_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"lacks the columns \['distance', 'objective_is_far'\]"):
+        plane(tmp_path, "a,1,2", header="task,accuracy_vpt,accuracy_ft")
+    with pytest.raises(DataError, match="could not be read as a table"):
+        plane_of_csv(tmp_path / "none.csv", boundary=None, seed=0)

@@ -1,9 +1,22 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from features.builders import make_features
 from vptft.errors import DataError
-from vptft.features.probes import knn_accuracy, linear_accuracy
+from vptft.features.probes import (
+    FOLDS,
+    above_chance,
+    grouped_folds,
+    knn_above_chance,
+    knn_accuracy,
+    linear_above_chance,
+    linear_accuracy,
+)
 
 PROBES = pytest.mark.parametrize("probe", [knn_accuracy, linear_accuracy])
 
@@ -57,3 +70,64 @@ def test_features_without_labels_are_refused_by_name(probe):
         probe(unlabelled, blobs(6, 0))
     with pytest.raises(DataError, match="photos has no labels"):
         probe(blobs(6, 0), unlabelled)
+
+
+CROSS_VALIDATED = pytest.mark.parametrize("probe", [knn_above_chance, linear_above_chance])
+
+
+def oracle(model, values, labels, groups, seed=0):
+    """Accuracy of scikit-learn's own cross-validation, above chance by hand."""
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    predicted = cross_val_predict(model, values, labels, groups=groups, cv=folds)
+    chance = max(np.mean(labels == label) for label in labels)
+    return (np.mean(predicted == labels) - chance) / (1 - chance)
+
+
+def noisy(n=120, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([0, 1, 2], [n // 2, n // 4, n // 4])
+    return np.eye(3, 6)[labels] + rng.normal(0, 0.7, (n, 6)), labels, rng.integers(0, 30, n)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_cross_validation_is_scikit_learns(seed):
+    values, labels, groups = noisy(seed=seed)
+    neighbours = KNeighborsClassifier(5, metric="cosine")
+    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    args = values, labels, groups
+    assert knn_above_chance(*args, seed=seed) == pytest.approx(oracle(neighbours, *args, seed=seed))
+    assert linear_above_chance(*args, seed=seed) == pytest.approx(oracle(linear, *args, seed=seed))
+    assert 0.1 < linear_above_chance(*args, seed=seed) < 0.95
+
+
+@CROSS_VALIDATED
+def test_renaming_classes_changes_nothing(probe):
+    values, labels, groups = noisy()
+    assert probe(values, np.array([1, 2, 3])[labels], groups) == pytest.approx(probe(values, labels, groups))
+
+
+@CROSS_VALIDATED
+def test_a_group_is_never_on_both_sides(probe):
+    """Images that are copies within their group, with labels by group at random: nothing but the group tells them."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 6)
+    values = rng.normal(size=(60, 80))[groups] + rng.normal(0, 1e-3, (360, 80))
+    labels = rng.integers(0, 2, 60)[groups]
+    assert probe(values, labels, np.arange(360)) > 0.6
+    assert probe(values, labels, groups) < 0.4
+    for train, test in grouped_folds(labels, groups):
+        assert not set(groups[train]) & set(groups[test])
+
+
+def test_chance_is_the_answer_that_needs_no_image():
+    labels = np.array([0, 0, 0, 1])
+    assert above_chance(0.75, labels) == 0
+    assert above_chance(1.0, labels) == 1
+    assert above_chance(0.5, labels) == pytest.approx(-1)
+    with pytest.raises(DataError, match="All images have the same label"):
+        above_chance(1.0, np.zeros(3))
+
+
+def test_too_few_groups_to_hold_out_are_refused():
+    with pytest.raises(DataError, match="needs 3 groups of images, and there are 2"):
+        knn_above_chance(np.eye(6), np.arange(6) % 2, np.arange(6) // 3)

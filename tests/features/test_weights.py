@@ -4,7 +4,7 @@ import torch
 
 from vptft.errors import WeightsError
 from vptft.features import weights
-from vptft.features.weights import classifier, read_state
+from vptft.features.weights import classifier, read_state, soft_classifier
 
 
 class Touch:
@@ -54,3 +54,13 @@ def test_the_most_probable_class_is_the_softmaxs_in_any_number_of_pieces(monkeyp
 
 def test_no_features_have_no_classes():
     assert classifier(torch.ones(3, 2), torch.ones(3))(np.empty((0, 2), dtype=np.float32)).shape == (0,)
+
+
+def test_probabilities_are_the_softmax_and_agree_with_the_most_probable_class():
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 30, size=(23, 6)).astype(np.float32)
+    weight, bias = torch.tensor(rng.normal(size=(5, 6))), torch.tensor(rng.normal(size=5))
+    found = soft_classifier(weight, bias)(features)
+    expected = torch.softmax(torch.tensor(features).double() @ weight.T + bias, dim=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-15)
+    np.testing.assert_array_equal(found.argmax(axis=1), classifier(weight, bias)(features))

@@ -139,4 +139,4 @@ def test_the_hash_sees_names_shapes_and_values():
     ],
 )
 def test_pretraining_objectives_are_read_from_tags(name, objective):
-    assert backbones._pretraining_of(name) == objective
+    assert backbones.pretraining_of(name) == objective

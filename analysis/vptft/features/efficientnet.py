@@ -10,7 +10,7 @@ import torch
 from vptft.data.transforms import to_square
 from vptft.errors import MissingExtraError, WeightsError
 from vptft.features.spaces import Extractor, FeatureSpace
-from vptft.features.weights import classifier, read_state
+from vptft.features.weights import classifier, read_state, soft_classifier
 from vptft.storage import sha256_of
 
 NAME, SIZE = "efficientnet-lite0", 224
@@ -47,6 +47,7 @@ def load_efficientnet(device: str = "cpu") -> Extractor:
         prepare=partial(to_square, size=SIZE),
         embed=embed,
         top_1=classifier(head.weight.cpu(), head.bias.cpu()),
+        probabilities=soft_classifier(head.weight.cpu(), head.bias.cpu()),
     )
 
 

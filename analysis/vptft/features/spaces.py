@@ -71,6 +71,8 @@ class Extractor:
     top_1
         Features ``(n, d)`` to the index ``(n,)`` int64 of the most probable class of the pretraining, where the
         network has a classifier on exactly these features.
+    probabilities
+        Features ``(n, d)`` to the probabilities ``(n, classes)`` float64 of that classifier.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Extractor:
     embed: Callable[[torch.Tensor], torch.Tensor]
     components: int | None = None
     top_1: Callable[[np.ndarray], np.ndarray] | None = None
+    probabilities: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def _shown(field: str, value: str) -> str:

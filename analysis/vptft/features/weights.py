@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from vptft.errors import WeightsError
 
@@ -41,3 +42,13 @@ def classifier(weight: torch.Tensor, bias: torch.Tensor) -> Callable[[np.ndarray
         return classes
 
     return top_1
+
+
+def soft_classifier(weight: torch.Tensor, bias: torch.Tensor) -> Callable[[np.ndarray], np.ndarray]:
+    """Give the function from features ``(n, d)`` to class probabilities ``(n, classes)`` float64; see `classifier`."""
+    transposed, offset = weight.detach().double().numpy().T, bias.detach().double().numpy()
+
+    def probabilities(features: np.ndarray) -> np.ndarray:
+        return np.asarray(softmax(features @ transposed + offset, axis=1))
+
+    return probabilities

@@ -134,9 +134,9 @@ def _build(name: str) -> tuple[nn.Module, Pretraining]:
         return EMBEDDED[name].build(), EMBEDDED[name].pretraining
     if "@" in name:
         architecture, _, path = name.partition("@")
-        return _from_file(architecture, Path(path)), _pretraining_of(name)
+        return _from_file(architecture, Path(path)), pretraining_of(name)
     if name.startswith("timm/"):
-        return _from_hub(name.removeprefix("timm/")), _pretraining_of(name)
+        return _from_hub(name.removeprefix("timm/")), pretraining_of(name)
     if timm.is_model(name.partition(".")[0]):
         raise UnknownNameError("backbone", name, EMBEDDED, hint=f"timm's models are written timm/{name}.")
     raise UnknownNameError(
@@ -215,5 +215,6 @@ def _require_architecture(name: str) -> None:
         raise UnknownNameError("timm architecture", name, timm.list_models(f"*{name[:7]}*") or timm.list_models("vit*"))
 
 
-def _pretraining_of(name: str) -> Pretraining:
+def pretraining_of(name: str) -> Pretraining:
+    """Pretraining objective that a model's name tells by timm's tags; ``"unknown"`` where it tells none."""
     return next((objective for tag, objective in _TAGS if tag in name.lower()), "unknown")

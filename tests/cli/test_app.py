@@ -45,7 +45,9 @@ def test_help_of_every_command_has_an_example_and_says_what_each_option_is_for(c
     assert result.exit_code == 0
     text = " ".join(re.sub("[│╭╮╰╯─]", " ", result.stdout).split())
     # What a group does when none of its commands is named.
-    typed = {"fid compare": "fid", "runs list": "runs"}.get(" ".join(command), " ".join(command))
+    typed = {"fid compare": "fid", "runs list": "runs", "published claims": "published"}.get(
+        " ".join(command), " ".join(command)
+    )
     assert re.search(rf"Examples?: vptft-analyze {typed}\b", text)
     assert f"Usage: vptft-analyze {typed} [" in text
 

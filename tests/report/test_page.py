@@ -68,7 +68,7 @@ def test_the_page_answers_judges_and_shows_every_analysis(study, tmp_path):
     assert "hold the test images only" in page.text
     for hypothesis in HYPOTHESES.values():
         assert hypothesis.statement in page.text
-    assert page.text.count("not measured here") == 3  # W3, Y2, Y3
+    assert page.text.count("not measured here") == 5  # W0, W3, W4, Y2, Y3
     assert "weight decay differ" in page.text
     assert page.text.count("How this can mislead.") == 5
     images = [attributes for tag, attributes in page.tags if tag == "img"]
@@ -286,7 +286,7 @@ def test_long_tables_are_folded(tmp_path):
 
 def test_findings_come_from_every_result(study):
     found = load_study(study).findings()
-    assert [finding.hypothesis for finding in found] == ["C0", "W1", "W2", "Y1", *["Y4"] * len(TASKS)]
+    assert [finding.hypothesis for finding in found] == ["C0", "W1", "W2", "W5", "Y1", *["Y4"] * len(TASKS)]
 
 
 def test_the_answer_counts_where_a_quadrant_holds_several_tasks_and_never_pools_pretraining():

@@ -18,7 +18,7 @@ from vptft.report.pages.study import Study
 from vptft.storage import slug
 from vptft.when.distribution.agreement import agreement_of, distances_by_set
 from vptft.when.distribution.distance import SetDistance
-from vptft.when.quadrants import Quadrants
+from vptft.when.quadrants.plane import Quadrants
 
 SHOWN = 8
 """Images of an attention figure."""

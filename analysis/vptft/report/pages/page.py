@@ -35,7 +35,7 @@ def build_page(results: Path, out: Path, *, title: str, figures: Path | None = N
     if figures is not None:
         for picture in drawn:
             save_figure(picture.figure, figures / picture.name)
-    write_text(out, _template().render(title=title, **shapes(study, drawn)))
+    write_text(out, template("page.html.j2").render(title=title, **shapes(study, drawn)))
     return out
 
 
@@ -47,7 +47,8 @@ def _shown(value: object) -> object:
     return value.translate(OVERRIDES) if isinstance(value, str) else value
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return one of the templates beside this module; all text given to it is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -57,4 +58,4 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)

@@ -11,6 +11,7 @@ import pandas as pd
 from vptft.evidence.findings import Finding
 from vptft.evidence.hypotheses import HYPOTHESES
 from vptft.evidence.results import Result
+from vptft.evidence.verdicts import RULE
 from vptft.report.figures.distances import decimals, fixed
 from vptft.report.figures.style import to_png, to_svg, with_interval
 from vptft.report.pages import words
@@ -88,12 +89,13 @@ def shapes(study: Study, drawn: Sequence[Picture]) -> dict[str, Any]:
         "question": words.QUESTION,
         "answer": _answer(study),
         "fairness": words.fairness(study.facts),
-        "verdicts": _verdicts(study),
+        "verdicts": verdicts_of(study.findings()),
+        "rule": RULE,
         "sections": [_section(key, study, drawn) for key in words.HEADINGS],
         "settings": _settings(study.facts),
         "runs": _runs(study.facts),
-        "results": [(_name(result), _pairs(result.settings)) for result in study.results()],
-        "provenance": _pairs(study.facts.get("provenance", {})),
+        "results": [(_name(result), pairs_of(result.settings)) for result in study.results()],
+        "provenance": pairs_of(study.facts.get("provenance", {})),
     }
 
 
@@ -116,8 +118,8 @@ def _answer(study: Study) -> list[str]:
     return words.answer(study.quadrants.frame())
 
 
-def _verdicts(study: Study) -> list[Verdict]:
-    findings = study.findings()
+def verdicts_of(findings: Sequence[Finding]) -> list[Verdict]:
+    """Return every hypothesis with what was found about it."""
     return [
         Verdict(
             id=hypothesis.id,
@@ -141,7 +143,9 @@ def _found(finding: Finding) -> Found:
 def _section(key: str, study: Study, drawn: Sequence[Picture]) -> Section:
     tables, notes = [], []
     if key == "quadrants" and study.quadrants is not None:
-        tables.append(_task_table(study.quadrants.frame()))
+        tables += [_task_table(study.quadrants.frame()), _cell_table(study.quadrants.cells)]
+        if len(study.quadrants.predictions):
+            tables.append(_prediction_table(study.quadrants.predictions))
     if key == "distance" and study.distances:
         tables.append(_distance_table(study))
         notes = list(dict.fromkeys(warning for result in study.distances for warning in result.warnings()))
@@ -150,7 +154,7 @@ def _section(key: str, study: Study, drawn: Sequence[Picture]) -> Section:
     return Section(
         key=key,
         heading=words.HEADINGS[key],
-        images=[_image(picture) for picture in drawn if picture.section == key],
+        images=[image_of(picture) for picture in drawn if picture.section == key],
         tables=tables,
         notes=notes,
         missing=f"Not measured: {study.missing[key]}." if key in study.missing else "",
@@ -158,7 +162,8 @@ def _section(key: str, study: Study, drawn: Sequence[Picture]) -> Section:
     )
 
 
-def _image(picture: Picture) -> Image:
+def image_of(picture: Picture) -> Image:
+    """Return a figure as data that the page holds itself."""
     kind, data = ("png", to_png(picture.figure)) if picture.raster else ("svg+xml", to_svg(picture.figure).encode())
     width, height = picture.figure.get_size_inches() * PIXELS_PER_INCH
     return Image(
@@ -193,6 +198,42 @@ def _task_table(frame: pd.DataFrame) -> Table:
         columns=["task", "objective", "data", "VPT", "FT", "gap", "distance", "test images", "groups", "seeds"],
         rows=rows,
         numbers=frozenset(range(3, 10)),
+    )
+
+
+def _cell_table(cells: pd.DataFrame) -> Table:
+    rows = [
+        [
+            words.side(row["objective_is_far"], row["data_is_far"]), row["predicted"].upper(), str(row["n_tasks"]),
+            str(row["n_vpt"]), str(row["n_ft"]), str(row["n_open"]),
+            with_interval(row["gap_points"], row["low_points"], row["high_points"]), row["pretraining"],
+        ]
+        for row in cells.to_dict("records")
+    ]  # fmt: skip
+    return Table(
+        caption="The paper's four quadrants: the winner its rule names, and on how many tasks each method is ahead by "
+        "more than the region of practical equivalence; mean gap in points with its 95% interval.",
+        columns=["quadrant", "rule", "tasks", "VPT ahead", "FT ahead", "open", "mean gap", "pretraining"],
+        rows=rows,
+        numbers=frozenset(range(2, 7)),
+    )
+
+
+def _prediction_table(predictions: pd.DataFrame) -> Table:
+    rows = [
+        [
+            row["boundary"], f"{row['value']:.4g}", str(row["n"]), str(row["ties"]),
+            f"{100 * row['accuracy']:.0f}% [{100 * row['low']:.0f}, {100 * row['high']:.0f}]",
+            f"{100 * row['base']:.0f}%", f"{100 * row['always_vpt']:.0f}%", f"{row['p']:.2g}", row["pretraining"],
+        ]
+        for row in predictions.to_dict("records")
+    ]  # fmt: skip
+    return Table(
+        caption="Does the paper's rule name the winner of a task it has not seen? Each task is named with a boundary "
+        "from the others; beside it the others' usual winner, and always VPT; p is McNemar's, rule against usual.",
+        columns=["boundary", "distance", "tasks", "ties", "rule", "usual winner", "always VPT", "p", "pretraining"],
+        rows=rows,
+        numbers=frozenset(range(1, 8)),
     )
 
 
@@ -249,7 +290,7 @@ def _curve_table(runs: pd.DataFrame) -> Table:
 def _settings(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return everything ``study.json`` says, but runs and provenance, which have places of their own."""
     told = {name: value for name, value in facts.items() if name not in ("runs", "provenance")}
-    return [(words.LABELS.get(name, name.replace("_", " ")), text) for name, text in _pairs(told)]
+    return [(words.LABELS.get(name, name.replace("_", " ")), text) for name, text in pairs_of(told)]
 
 
 def _runs(facts: Mapping[str, Any]) -> Table | None:
@@ -265,7 +306,8 @@ def _runs(facts: Mapping[str, Any]) -> Table | None:
     )
 
 
-def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+def pairs_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values as text."""
     return [(name, _text(value)) for name, value in values.items()]
 
 

@@ -11,7 +11,7 @@ from vptft.evidence.findings import Finding
 from vptft.evidence.results import Result
 from vptft.storage import read_json
 from vptft.when.distribution.distance import SetDistance
-from vptft.when.quadrants import Quadrants
+from vptft.when.quadrants.plane import Quadrants
 from vptft.why.attention.maps import AttentionMaps
 from vptft.why.landscape.slices import LossSlice
 from vptft.why.overfitting import OverfittingCurves

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from vptft.evidence.findings import SEEDS_FOR_A_VERDICT, Finding
+from vptft.evidence.findings import Finding
+from vptft.evidence.verdicts import SEEDS_FOR_A_VERDICT
 from vptft.report.figures.distances import decimals, fixed
 from vptft.report.figures.style import signed, with_interval
 from vptft.when.distribution.distance import SetDistance
@@ -148,6 +149,8 @@ def effect(finding: Finding) -> str:
     )  # fmt: skip
     bounds = "" if finding.low is None or finding.high is None else f" [{number(finding.low)}, {number(finding.high)}]"
     p = "" if finding.p is None else f", p = {finding.p:.2g}"
+    if finding.p_adjusted is not None and finding.p_adjusted != finding.p:
+        p += f" ({finding.p_adjusted:.2g} corrected)"
     return f"{number(finding.effect)}{bounds} {finding.unit}".strip() + p
 
 

@@ -1,0 +1,94 @@
+"""``published``: what the paper's own tables show; ``published audit``: whether they agree with themselves."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vptft.cli.options import Json, Out, WithDefault, guarded, records, say, write_json, write_table
+
+SHOWN = ("family", "hypothesis", "claim", "effect", "low", "high", "unit", "n", "p", "p_adjusted", "verdict")
+SHOWN_RUNS = (
+    "task", "method", "n_train", "n_seeds", "own", "printed", "difference_points", "low_points", "high_points",
+    "p_adjusted", "outcome", "reason",
+)  # fmt: skip
+"""Columns of the drawn tables; JSON has them all."""
+
+
+class _AlsoBare(WithDefault):
+    """``published`` alone is a command too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command where nothing is named."""
+        return super().parse_args(ctx, args or [next(iter(self.commands))])
+
+
+app = typer.Typer(
+    cls=_AlsoBare, rich_markup_mode="markdown",
+    help="The paper's own tables: what they show of its claims, and whether they agree with themselves.",
+)  # fmt: skip
+
+
+@app.command()
+@guarded
+def claims(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--runs", help="Run folders, or folders that hold runs, to compare with the printed numbers."),
+    ] = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Judge every claim of Han et al. (ICLR 2024) by the numbers in its tables: effect, interval, p, verdict.
+
+    With `--runs` (may be repeated) your accuracies are laid over the printed ones, with a test of whether they
+    reproduce them. With `-o` a page, figures and tables are written. See also `vptft-analyze published audit --help`.
+
+    Examples: `vptft-analyze published -o reports/published`, `vptft-analyze published --runs checkpoints/vtab`
+    """
+    from vptft.checkpoints.native import find_runs
+    from vptft.provenance import provenance
+    from vptft.published import audit, claims, reproduction, tables
+    from vptft.report.pages.published import build_published
+    from vptft.storage import write_json as save_json
+
+    printed = tables.load()
+    result = claims.measure(printed)
+    own = reproduction.measure(reproduction.own_accuracies(find_runs(runs)), printed) if runs else None
+    if out:
+        result.save(out / "results" / "published")
+        audit.measure(printed).save(out / "results" / "audit")
+        if own:
+            own.save(out / "results" / "reproduction")
+        save_json(out / "results" / "provenance.json", provenance())
+        say(f"The page: {build_published(out / 'results', out)}")
+    if json:
+        write_json({"claims": records(result.claims), "reproduction": None if own is None else records(own.frame())})
+        return
+    write_table(result.claims[list(SHOWN)], as_json=False, title=str(result.settings["rule"]))
+    if own:
+        write_table(own.frame()[list(SHOWN_RUNS)], as_json=False, title=reproduction.RULE)
+
+
+@app.command("audit")
+@guarded
+def audit_command(
+    everything: Annotated[bool, typer.Option("--all", help="Also what agrees.")] = False,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Recompute every mean, count and percentage that the paper prints from its other numbers; list what differs.
+
+    Discrepancies are data, not a failure: the command exits 0.
+
+    Example: `vptft-analyze published audit`
+    """
+    from vptft.published import audit, tables
+
+    result = audit.measure(tables.load())
+    if out:
+        result.save(out / "results" / "audit")
+    found = result.frame() if everything else result.discrepancies()
+    write_table(found, as_json=json)
+    for row in result.counts().to_dict("records"):
+        say(f"{row['kind']}: {row['agrees']} agree, {row['rounding']} can by rounding, {row['differs']} differ")

@@ -1,0 +1,1 @@
+"""Tables as files: what a page shows, for a paper."""

@@ -17,17 +17,28 @@ from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
 from vptft.evidence.hypotheses import HYPOTHESES
 from vptft.evidence.results import Result
-from vptft.evidence.statistics import PairedDraw
+from vptft.evidence.statistics.resampling import PairedDraw
 from vptft.features.extraction import Features
 from vptft.features.spaces import FeatureSpace
 from vptft.features.statistics import Statistics
+from vptft.published import audit, claims, reproduction
+from vptft.published.tables import load
 from vptft.tuning import profile
 from vptft.tuning.subjects import Subject
-from vptft.when import quadrants
+from vptft.when.datasize.measure import DataSize
+from vptft.when.datasize.measure import measure as measure_sizes
 from vptft.when.distribution import distance
+from vptft.when.objective import comparison, disparity
+from vptft.when.objective.task import TaskFeatures
+from vptft.when.quadrants import plane as quadrant_plane
+from vptft.when.quadrants.pairs import TaskPair
+from vptft.when.sensitivity.measure import Sensitivity
+from vptft.when.sensitivity.measure import measure as measure_choices
 from vptft.why import overfitting
 from vptft.why.attention import maps
 from vptft.why.landscape import slices
+from when.datasize.studies import published, study
+from when.sensitivity.studies import factorial
 
 SETTINGS = {"key": "k", "images": ["a", "b"], "extent": 0.1, "none": None}
 
@@ -63,7 +74,7 @@ def pair(task, *, is_far, data_is_far, n_seeds=3, few_groups=False):
     draws = tuple(
         PairedDraw(differences=rng.integers(-1, 2, 20).astype(float), groups=np.arange(20)) for _ in range(n_seeds)
     )
-    return quadrants.TaskPair(
+    return TaskPair(
         task=task, objective="counting", objective_is_far=is_far, pretraining="random", data_is_far=data_is_far,
         distance=float("nan") if few_groups else 1 / 3, measure_name="FD (e)", draws=draws, accuracy_vpt=0.5,
         accuracy_ft=0.4, few_groups=few_groups,
@@ -71,14 +82,14 @@ def pair(task, *, is_far, data_is_far, n_seeds=3, few_groups=False):
 
 
 def plane():
-    return quadrants.measure(
+    return quadrant_plane.measure(
         [pair("null", is_far=True, data_is_far=True), pair("001", is_far=False, data_is_far=False)],
-        draws=50, settings=SETTINGS,
+        settings=SETTINGS,
     )  # fmt: skip
 
 
 def plane_without_contrasts():
-    return quadrants.measure([pair("one", is_far=True, data_is_far=True, few_groups=True)], draws=50)
+    return quadrant_plane.measure([pair("one", is_far=True, data_is_far=True, few_groups=True)])
 
 
 def curves():
@@ -87,6 +98,26 @@ def curves():
     return overfitting.measure(
         [history.assign(task="photo/count", method=method, seed=0) for method in ("ft", "vpt_deep")], settings=SETTINGS
     )
+
+
+def sizes():
+    rng = np.random.default_rng(0)
+    cells = [cell for task in ("null", "001") for cell in study(rng, task=task, images=20)]
+    return measure_sizes(cells, curves=True, settings=SETTINGS)
+
+
+def published_sizes():
+    """Sizes without draws; of two sizes nothing is known but the means."""
+    rng = np.random.default_rng(0)
+    many, two = (
+        published(rng, sizes=np.array([1, 2, 4, 8])[:n], crossing=3, slope=-2, sd=0.1, task=str(n)) for n in (4, 2)
+    )
+    return measure_sizes([*many, *two], settings=SETTINGS)
+
+
+def choices(gaps, draws):
+    runs = factorial(gaps, draws=draws, noise=1, task="NA", trials=(0.5, 0.25))
+    return measure_choices(runs, settings=SETTINGS)
 
 
 def loss_slice(finished):
@@ -119,6 +150,33 @@ def fair(vpt, ft):
     return fairness.measure([tuple(pair)], settings=SETTINGS)
 
 
+def objectives(draws=1):
+    """Three tasks, one of two classes, which has no label order; values that are NaN, and notes with commas."""
+    rng = np.random.default_rng(0)
+    tasks = [
+        TaskFeatures(
+            task=task, objective=objective, backbone="NA", pretraining="random", values=rng.normal(size=(40, 3)),
+            labels=np.arange(40) % classes, groups=np.arange(40), draw=draw, skipped=classes - 2,
+        )
+        for task, objective, classes in (("a, b", "classification", 2), ("001", "counting", 4), ("c", "counting", 3))
+        for draw in range(draws)
+    ]  # fmt: skip
+    return disparity.measure(tasks, settings=SETTINGS)
+
+
+def objective_measures():
+    near = {"classification"}.__contains__
+    return comparison.compare(objectives(2).frame(), near=near, chosen_from=["a, b", "001"], settings=SETTINGS)
+
+
+def laid_over(finished):
+    """Runs that have no printed counterpart, and numbers that have one."""
+    own = reproduction.own_accuracies([finished["ft"]])
+    cells = [("dtd", "vpt", seed, "1000", "a, b", "imagenet21k_supervised", 68.0 + seed, "") for seed in range(3)]
+    own = pd.concat([own, pd.DataFrame(cells, columns=list(own))], ignore_index=True)
+    return reproduction.measure(own, load(), settings=SETTINGS)
+
+
 MADE = {
     "recipes": lambda finished: fair({"epochs": Fact(1, "a, b.txt:1")}, {"epochs": Fact("NA", "c")}),
     "distance": lambda finished: between(12),
@@ -128,14 +186,25 @@ MADE = {
     "quadrants": lambda finished: plane(),
     "quadrants, no contrast": lambda finished: plane_without_contrasts(),
     "curves": lambda finished: curves(),
+    "data size": lambda finished: sizes(),
+    "data size, published": lambda finished: published_sizes(),
+    "sensitivity": lambda finished: choices({1: {"NA": 5, "a, b": 1}, 10: {"NA": 3, "a, b": 2}}, 3),
+    "sensitivity, one draw": lambda finished: choices({1: {"NA": 5}, 10: {"NA": 3}}, 1),
+    "sensitivity, nothing varies": lambda finished: choices({1: {"NA": 5}}, 2),
     "slice": loss_slice,
     "attention": lambda finished: attention(finished, np.ones((3, 32, 32), dtype=bool)),
     "profile": costs,
+    "published": lambda finished: claims.measure(load(), settings=SETTINGS),
+    "published audit": lambda finished: audit.measure(load(), settings=SETTINGS),
+    "reproduction": laid_over,
+    "objective": lambda finished: objectives(),
+    "objective measures": lambda finished: objective_measures(),
     "attention without masks": lambda finished: attention(finished, None),
 }
 KINDS = (
-    fairness.Fairness, distance.SetDistance, quadrants.Quadrants, overfitting.OverfittingCurves, slices.LossSlice,
-    maps.AttentionMaps, profile.Profile,
+    fairness.Fairness, distance.SetDistance, quadrant_plane.Quadrants, overfitting.OverfittingCurves, slices.LossSlice,
+    maps.AttentionMaps, profile.Profile, disparity.Disparity, comparison.Comparison, DataSize, Sensitivity,
+    claims.Published, audit.Audit, reproduction.Reproduction,
 )  # fmt: skip
 
 

@@ -2,7 +2,20 @@
 
 import typer
 
-from vptft.cli import analyses, checkpoints, distances, profile, quickstart, runs, sweeps, tasks
+from vptft.cli import (
+    analyses,
+    checkpoints,
+    datasize,
+    distances,
+    objective,
+    profile,
+    published,
+    quadrants,
+    quickstart,
+    runs,
+    sweeps,
+    tasks,
+)
 from vptft.cli.options import guarded
 
 app = typer.Typer(
@@ -34,7 +47,11 @@ def _root(
 
 app.command(rich_help_panel="Start here")(guarded(quickstart.quickstart))
 app.add_typer(distances.app, name="fid", rich_help_panel="When")
-app.command(rich_help_panel="When")(guarded(analyses.quadrants))
+app.command(rich_help_panel="When")(guarded(objective.objective))
+app.command(rich_help_panel="When")(guarded(quadrants.quadrants))
+app.command(rich_help_panel="When")(guarded(datasize.datasize))
+app.command(rich_help_panel="When")(guarded(datasize.sensitivity))
+app.add_typer(published.app, name="published", rich_help_panel="When")
 app.command(rich_help_panel="Why")(guarded(analyses.overfitting))
 app.command(rich_help_panel="Why")(guarded(analyses.landscape))
 app.command(rich_help_panel="Why")(guarded(analyses.attention))

@@ -169,6 +169,7 @@ def test_where_disparity_was_measured_it_is_the_height_and_no_label_covers_anoth
     boxes = [Text.get_window_extent(text) for text in axes.texts if "task-" in text.get_text()]  # without its line
     assert len(boxes) == n
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    boxes.append(axes.get_legend().get_window_extent())
     assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
 
 

@@ -1,10 +1,12 @@
 """Coverage of every interval of a mean gap, and false positives of every test, over simulated studies.
 
-python tests/simulations/coverage.py COVERAGE.csv [STUDIES]; a cell that is there is not made again.
+python tests/simulations/coverage.py COVERAGE.csv [STUDIES]; a cell that is there is not made again. With `--table` the
+file is printed as Markdown.
 
 A study has tasks, each with a true gap, 3 or 5 training draws, and 200 test images that are their own group or five a
-group. Gaps are in points: tasks spread by 4 (normal, or a shifted exponential), draws by 2, images so that their mean
-has 1.5, and what is left of image x draw 1. Two targets: the mean of the population of tasks, and of these tasks.
+group. Gaps are in points: tasks spread by 4 (normal, or a shifted exponential), draws by 2 (by 6 where they dominate),
+images so that their mean has 1.5, and what is left of image x draw 1. Two targets: the mean of the population of tasks,
+and of these tasks.
 """
 
 import sys
@@ -23,14 +25,19 @@ from vptft.storage import write_text
 STUDIES = 2000
 OF_TASK, OF_DRAW, OF_IMAGE, OF_REST = 4.0, 2.0, 1.5, 1.0
 N_IMAGES, A_GROUP = 200, 5
-CELLS = list(product(("normal", "skewed"), (1, 5, 10, 19), (3, 5), (1, A_GROUP)))
+DOMINANT = "normal, draws dominate"
+CELLS = [
+    *product(("normal", "skewed"), (1, 5, 10, 19), (3, 5), (1, A_GROUP)),
+    *product((DOMINANT,), (1, 5, 10, 19), (3, 5), (1,)),
+]
 POPULATION = ("Student t", "BCa", "Hodges-Lehmann")
 THESE = ("variance components", "hierarchical bootstrap")
 
 
 def study(rng: np.random.Generator, effects: str, tasks: int, draws: int, a_group: int):
     """True gaps of the tasks around 0, and their draws."""
-    spread = rng.normal(size=tasks) if effects == "normal" else rng.exponential(size=tasks) - 1
+    spread = rng.exponential(size=tasks) - 1 if effects == "skewed" else rng.normal(size=tasks)
+    of_draw = 3 * OF_DRAW if effects == DOMINANT else OF_DRAW
     true = OF_TASK * spread
     n_groups = N_IMAGES // a_group
     groups = np.repeat(np.arange(n_groups), a_group)
@@ -40,7 +47,7 @@ def study(rng: np.random.Generator, effects: str, tasks: int, draws: int, a_grou
         image = np.repeat(image, a_group)
         out.append([
             PairedDraw(
-                differences=gap + rng.normal(0, OF_DRAW) + image + rng.normal(0, OF_REST * np.sqrt(N_IMAGES), N_IMAGES),
+                differences=gap + rng.normal(0, of_draw) + image + rng.normal(0, OF_REST * np.sqrt(N_IMAGES), N_IMAGES),
                 groups=groups,
             )
             for _ in range(draws)
@@ -58,7 +65,7 @@ def intervals(tasks, seed: int) -> Iterator[tuple[str, str, float, float]]:
     if len(tasks) > 1:
         gaps = np.array([np.mean([draw.differences.mean() for draw in task]) for task in tasks])
         for method, found in zip(
-            POPULATION, (mean_interval(gaps), bca(gaps, seed=seed, draws=999), signed_rank(gaps)), strict=True
+            POPULATION, (mean_interval(gaps), bca(gaps, seed=seed, draws=999, least=2), signed_rank(gaps)), strict=True
         ):
             yield "tasks like these", method, found.low, found.high
 
@@ -73,7 +80,7 @@ def tests_of(tasks) -> Iterator[tuple[str, float]]:
 
 def cell(effects: str, tasks: int, draws: int, a_group: int, studies: int) -> list[dict[str, object]]:
     """Coverage and false positives of one design."""
-    rng = np.random.default_rng([tasks, draws, a_group, effects == "skewed"])
+    rng = np.random.default_rng([tasks, draws, a_group, ["normal", "skewed", DOMINANT].index(effects)])
     covered: dict[tuple[str, str], list[bool]] = {}
     widths: dict[tuple[str, str], list[float]] = {}
     for i in range(studies):
@@ -107,5 +114,28 @@ def main(target: Path, studies: int) -> None:
         sys.stderr.write(f"{design} done\n")
 
 
+def to_markdown(rows: pd.DataFrame) -> str:
+    """A table a target: coverage of each interval, or false positives of each test, in percent."""
+    keys = ["effects", "tasks", "draws", "images_a_group"]
+    lines = []
+    for target, group in rows.groupby("target", sort=False):
+        wide = group.pivot(index=keys, columns="method", values="percent")[list(dict.fromkeys(group["method"]))]
+        wide = wide.reset_index().rename(columns={"images_a_group": "images a group", "effects": "task effects"})
+        lines += [
+            f"**{target}**",
+            "",
+            "| " + " | ".join(map(str, wide.columns)) + " |",
+            "|" + " ---: |" * wide.shape[1],
+        ]
+        for row in wide.to_dict("records"):
+            cells = (f"{value:.1f}" if isinstance(value, float) else str(value) for value in row.values())
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else STUDIES)
+    if "--table" in sys.argv:
+        sys.stdout.write(to_markdown(pd.read_csv(Path(sys.argv[1]))))
+    else:
+        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else STUDIES)

@@ -161,14 +161,18 @@ TEN = np.array([2.1, -0.4, 3.3, 5.1, 0.2, 1.7, 4.4, -1.2, 2.8, 3.9])
 
 def test_bca_gives_what_r_gives():
     """R 4.2.2, boot 1.3-28: boot.ci(boot(TEN, function(d, i) mean(d[i]), 200000), type = "bca") is (0.85, 3.35)."""
-    interval = bca(TEN, seed=0, draws=100_000)
+    interval = bca(TEN, seed=0, draws=100_000, least=10)
     assert interval.value == pytest.approx(2.19)
     assert (interval.low, interval.high) == pytest.approx((0.85, 3.35), abs=0.02)
 
 
-def test_bca_of_another_statistic_and_of_too_little():
-    assert bca(TEN, np.median, seed=0, draws=999).value == pytest.approx(2.45)
-    assert (bca(np.full(4, 2.0), seed=0).low, bca(np.full(4, 2.0), seed=0).high) == (2.0, 2.0)
-    assert bca(np.array([1.0]), seed=0).value == 1.0
-    assert np.isnan(bca(np.array([1.0]), seed=0).low)
+def test_bca_of_another_statistic_and_of_no_spread():
+    assert bca(TEN, np.median, seed=0, draws=999, least=10).value == pytest.approx(2.45)
+    flat = bca(np.full(50, 2.0), seed=0)
+    assert (flat.low, flat.high) == (2.0, 2.0)
     assert np.isnan([no_interval().value, no_interval().low, no_interval().high]).all()
+
+
+def test_bca_is_not_given_where_it_misses_its_level():
+    with pytest.raises(SettingsError, match="A BCa interval of 10 values holds less than the 95%"):
+        bca(TEN, seed=0)

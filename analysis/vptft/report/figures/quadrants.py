@@ -324,7 +324,8 @@ def _mark_legend(axes: Axes, frame: pd.DataFrame, region: float) -> None:
     sides = [handle("VPT ahead", VPT.colour), handle("FT ahead", FT.colour)]
     means = [handle(f"open: may lie within ±{region:g}", face="white"), handle("25 points", size=_size(25))]
     handles = [*sides, *means, *groups]
-    legend_below(axes, handles, columns=len(handles) if root(axes.figure).get_figwidth() > COLUMN else 2)
+    wide = root(axes.figure).get_figwidth() > COLUMN
+    legend_below(axes, handles, columns=2 if not wide else len(handles) if len(handles) < 5 else 3)
 
 
 def _marker(axes: Axes, x: float, y: float, winner: str) -> None:

@@ -79,6 +79,22 @@ def test_datasize_of_one_size_says_what_is_missing(call, train, squares, tmp_pat
     assert "protocol datasize" in result.stderr
 
 
+def test_datasize_of_the_papers_tables_counts_no_task_twice(parsed, tmp_path):
+    found = parsed("datasize", "--published", "-o", tmp_path)
+    by_task = {row["task"]: row for row in found["tasks"]}
+    assert len(by_task) == 19
+    assert by_task["retinopathy"]["says"] == "FT overtakes at 610 images [490, 750]"
+    assert by_task["dtd"]["judged"] is False  # two sizes
+    (w3,) = found["findings"]
+    assert (w3["hypothesis"], w3["n"]) == ("W3", 14)
+    assert (tmp_path / "figures" / "datasize.pdf").is_file()
+
+
+def test_datasize_wants_one_source(call):
+    for arguments in (("datasize",), ("datasize", "runs", "--published")):
+        assert call(*arguments).exit_code == 2
+
+
 def test_sensitivity_lays_out_every_choice(parsed, lengths, tmp_path):
     found = parsed("sensitivity", lengths, "-o", tmp_path / "out")
     assert len(found["rows"]) == 3

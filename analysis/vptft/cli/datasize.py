@@ -22,7 +22,10 @@ VERDICTS = (
 
 
 def datasize(
-    folders: Runs,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Run folders, or folders that hold runs.", metavar="[RUNS]")
+    ] = None,
+    published: Annotated[bool, typer.Option("--published", help="The paper's own tables instead of runs.")] = False,
     least_sizes: Annotated[int, typer.Option(help="Sizes a task needs to count in a mean over tasks.", min=2)] = 3,
     region: Annotated[
         float, typer.Option(help="Points over the measured range that are practically no change.", min=0)
@@ -34,7 +37,8 @@ def datasize(
 ) -> None:
     """Whether FT closes the gap as data grow, and at how many images it overtakes, with intervals.
 
-    Example: `vptft-analyze datasize checkpoints/datasize -o reports/mine`, of runs that `protocol datasize` made
+    Examples: `vptft-analyze datasize checkpoints/datasize -o reports/mine`, of runs that `protocol datasize` made;
+    `vptft-analyze datasize --published`
     """
     from vptft.checkpoints.native import find_runs
     from vptft.checkpoints.pairs import pair_runs
@@ -42,10 +46,18 @@ def datasize(
     from vptft.report.figures.datasize import draw_datasize
     from vptft.report.figures.style import save_figure
 
-    result = studies.data_size(
-        pair_runs(find_runs(folders)), least_sizes=least_sizes, region=region, curves=curves, seed=seed,
-        folder=out / "results" / "datasize" if out else None,
-    )  # fmt: skip
+    if published == bool(folders):
+        raise typer.BadParameter("give runs, or --published, and not both")
+    folder = out / "results" / "datasize" if out else None
+    if published:
+        result = studies.published_data_size(least_sizes=least_sizes, region=region, curves=curves, seed=seed)
+        if folder:
+            result.save(folder)
+    else:
+        result = studies.data_size(
+            pair_runs(find_runs(folders or [])), least_sizes=least_sizes, region=region, curves=curves, seed=seed,
+            folder=folder,
+        )  # fmt: skip
     if out:
         save_figure(draw_datasize(result), out / "figures" / "datasize")
     if json:

@@ -15,6 +15,7 @@ from vptft.data.tasks import NEAR_OBJECTIVES
 from vptft.errors import DataError, SettingsError, UnknownNameError
 from vptft.evidence.statistics.resampling import PairedDraw
 from vptft.evidence.verdicts import REGION
+from vptft.published import tables
 from vptft.report.assemble import saved_or
 from vptft.when.datasize.cells import Cell
 from vptft.when.datasize.measure import DataSize
@@ -50,6 +51,22 @@ def data_size(
         return measure_sizes([_cell(pair) for pair in pairs], **options, settings=settings)
 
     return saved_or(DataSize, folder, inputs, make)
+
+
+def published_data_size(
+    *, least_sizes: int = 3, region: float = REGION, curves: bool = False, seed: int = 0
+) -> DataSize:
+    """Data size in the paper's tables: one mean a task and size, so noise is what the line leaves."""
+    gaps = tables.chosen(tables.gaps(tables.load().accuracies), setting="data_scale")
+    cells = [
+        Cell(
+            task=row["task"], task_group=row["group"], pretraining="supervised", n_train=int(row["n_train"]),
+            accuracy_vpt=row["accuracy"] / 100, accuracy_ft=row["accuracy_against"] / 100,
+        )
+        for row in gaps.to_dict("records")
+    ]  # fmt: skip
+    settings = {"source": "Han et al., ICLR 2024, Tables 5 and 6"}
+    return measure_sizes(cells, least_sizes=least_sizes, region=region, curves=curves, seed=seed, settings=settings)
 
 
 def identity(run: Run) -> str:

@@ -30,18 +30,14 @@ from report.builders import (
 from vptft.errors import SettingsError
 from vptft.report.figures.agreement import draw_agreement
 from vptft.report.figures.attention import draw_attention, draw_prompt_share
+from vptft.report.figures.distance_bars import draw_distance_bars
 from vptft.report.figures.distances import decimals, draw_distances, fixed
+from vptft.report.figures.gaps import draw_gaps, interval_meaning
 from vptft.report.figures.landscape import draw_slices
 from vptft.report.figures.matrix import draw_matrix
 from vptft.report.figures.overfitting import draw_overfitting
 from vptft.report.figures.profile import draw_profile
-from vptft.report.figures.quadrants import (
-    boundary,
-    draw_distance_bars,
-    draw_gaps,
-    draw_quadrants,
-    interval_meaning,
-)
+from vptft.report.figures.quadrants import boundary, draw_quadrants
 from vptft.report.figures.style import FT, SMALL, VPT, to_png, to_svg
 from vptft.when.quadrants import plane
 

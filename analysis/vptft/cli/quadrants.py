@@ -140,7 +140,9 @@ def _tell(planes: "Mapping[str, Quadrants]", reference: str, out: Path | None, j
     """Write tables, findings and figures of every plane."""
     import pandas as pd
 
-    from vptft.report.figures.quadrants import COLUMN, draw_distance_bars, draw_gaps, draw_quadrants
+    from vptft.report.figures.distance_bars import draw_distance_bars
+    from vptft.report.figures.gaps import draw_gaps
+    from vptft.report.figures.quadrants import COLUMN, draw_quadrants
     from vptft.report.figures.style import save_figure
     from vptft.report.pages.words import effect
 

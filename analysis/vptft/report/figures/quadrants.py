@@ -1,7 +1,6 @@
-"""The quadrants of Han et al. (2024, Figure 1), with measured distances, and the gaps behind them.
+"""The quadrants of Han et al. (2024, Figure 1), with measured distances.
 
-In the gaps, colour and marker say who is ahead: VPT or FT where the 95% interval excludes zero, else neither. In the
-plane and the bars, colour says who is ahead and what is open or pale may be practically equal.
+Colour says who is ahead, and what is open may be practically equal.
 """
 
 from collections.abc import Mapping
@@ -12,22 +11,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 
 from vptft.errors import SettingsError
 from vptft.evidence.verdicts import REGION
+from vptft.report.figures.gaps import GAP, ROW, ahead
 from vptft.report.figures.style import (
     FAINT,
     FT,
     INK,
     MUTED,
     SMALL,
-    UNCERTAIN,
     VPT,
     WIDTH,
-    Look,
     dodge,
     fitted,
     legend_below,
@@ -40,11 +37,7 @@ from vptft.report.figures.style import (
 )
 from vptft.when.quadrants.plane import Quadrants
 
-WINNERS = {"vpt": VPT, "ft": FT, "uncertain": UNCERTAIN}
-GAP = ("task", "gap_points", "low_points", "high_points", "winner", "n_seeds")
 PLANE = (*GAP, "clear", "group", "objective_is_far", "data_is_far", "distance", "measure_name", "disparity")
-ROW = 0.19
-"""Inches a task takes."""
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
 """Of the task groups, in the order of their names."""
 COLUMN = 3.25
@@ -90,7 +83,7 @@ def draw_quadrants(result: Quadrants, *, reference: str = "", width: float = WID
         axes = figure.add_subplot(grid[0])
         _draw_bands(axes, frame, border, rows, detailed=width > COLUMN)
     to = f" to {reference}" if reference else ""
-    axes.set_xlabel(fitted(f"{_measure(result)}{to}", 58 * width, 8))
+    axes.set_xlabel(fitted(f"{measure_of(result)}{to}", 58 * width, 8))
     _mark_legend(axes, frame, region)
     return root(figure)
 
@@ -145,85 +138,7 @@ def _draw_bands(axes: Axes, frame: pd.DataFrame, border: float | None, rows: lis
     axes.tick_params(axis="y", length=0)
 
 
-@styled
-def draw_distance_bars(
-    result: Quadrants, *, reference: str = "", width: float = WIDTH, ax: Axes | None = None
-) -> Figure:
-    """Draw Figure 3 of the paper: distance of each task as a bar, coloured by who is ahead, hatched where far.
-
-    Pale where the gap's interval reaches into the region of practical equivalence; hatched where the objective is far.
-    Within a task group bars go from near to far.
-    """
-    frame = table_of(result, *PLANE)
-    frame = frame[np.isfinite(frame["distance"])].sort_values(["group", "distance", "task"])
-    if frame.empty:
-        raise SettingsError("No task has a distance, so there is no bar to draw.")
-    figure, grid = place(ax, rows=1, columns=1, height=3.1, width=width)
-    axes = figure.add_subplot(grid[0])
-    crowded = len(frame) > 2.2 * width
-    for x, row in enumerate(frame.to_dict("records")):
-        look = _ahead(row["gap_points"])
-        axes.bar(
-            x, row["distance"], width=0.72, color=look.colour, alpha=1.0 if row["clear"] else 0.35, linewidth=0.5,
-            hatch="////" if row["objective_is_far"] else "", edgecolor="white",
-        )  # fmt: skip
-        axes.annotate(
-            signed(row["gap_points"]), (x, max(row["distance"], 0)), xytext=(0, 2), textcoords="offset points",
-            ha="center", fontsize=SMALL, rotation=90 if crowded else 0,
-        )  # fmt: skip
-    turned = {"rotation": 90} if crowded else {"rotation": 40, "ha": "right"}
-    axes.set_xticks(range(len(frame)), [fitted(task, 78) for task in frame["task"]], **turned)
-    axes.tick_params(axis="x", length=0)
-    to = f"\nto {fitted(reference, 110)}" if reference else ""
-    axes.set_ylabel(fitted(_measure(result), 130, 8) + to)
-    axes.axhline(0, color=MUTED, linewidth=0.6)
-    axes.margins(y=0.3 if crowded else 0.12)
-    handles = [
-        Patch(facecolor=VPT.colour, label="VPT ahead"), Patch(facecolor=FT.colour, label="FT ahead"),
-        Patch(facecolor=MUTED, alpha=0.35, label="pale: may be practically equal"),
-        Patch(facecolor=MUTED, hatch="////", edgecolor="white", label="hatched: far objective"),
-    ]  # fmt: skip
-    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=4 if width > COLUMN else 2)
-    return root(figure)
-
-
-@styled
-def draw_gaps(result: Quadrants, *, ax: Axes | None = None) -> Figure:
-    """Draw each task's accuracy gap with its 95% interval, largest on top."""
-    frame = table_of(result, *GAP).sort_values(["gap_points", "task"], ascending=[True, False])
-    figure, grid = place(ax, rows=1, columns=1, height=1.0 + ROW * len(frame))
-    axes = figure.add_subplot(grid[0])
-    axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
-    for y, row in enumerate(frame.to_dict("records")):
-        look = WINNERS[row["winner"]]
-        axes.plot([row["low_points"], row["high_points"]], [y, y], color=look.colour, linewidth=1.4, zorder=2)
-        _marker(axes, row["gap_points"], y, row["winner"])
-        said = with_interval(row["gap_points"], row["low_points"], row["high_points"])
-        axes.text(1.02, y, said, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center")
-    axes.set_yticks(range(len(frame)), [fitted(task, 115) for task in frame["task"]])
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(-0.7, len(frame) - 0.3)
-    ends = frame[["gap_points", "low_points", "high_points"]].to_numpy()
-    low, high = min(float(np.nanmin(ends)), 0.0), max(float(np.nanmax(ends)), 0.0)
-    pad = 0.06 * (high - low) or 1.0
-    axes.set_xlim(low - pad, high + pad)
-    axes.set_xlabel(f"accuracy gap VPT − FT, points, {interval_meaning(int(frame['n_seeds'].min()))}")
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color=FAINT, linewidth=0.5)
-    axes.set_axisbelow(True)
-    _sides(axes)
-    _winner_legend(axes)
-    return root(figure)
-
-
-def interval_meaning(n_seeds: int) -> str:
-    """Say what the interval of a gap holds: with one seed, nothing about training again."""
-    if n_seeds == 0:
-        return "as printed, without intervals"
-    return f"95% interval over test images {'only (one seed)' if n_seeds == 1 else f'and {n_seeds} seeds'}"
-
-
-def _measure(result: Quadrants) -> str:
+def measure_of(result: Quadrants) -> str:
     """Name of the distance; what a table gives is not known to be debiased."""
     name = str(result.frame()["measure_name"].iloc[0])
     return name if "source" in result.settings else f"debiased {name}"
@@ -294,17 +209,13 @@ def _shapes(frame: pd.DataFrame) -> dict[str, str]:
     return {group: SHAPES[i % len(SHAPES)] for i, group in enumerate(groups)}
 
 
-def _ahead(gap: float) -> Look:
-    return VPT if gap > 0 else FT if gap < 0 else UNCERTAIN
-
-
 def _size(gap: float) -> float:
     """Diameter in points whose area grows with the gap: 4 at none, 11 at 25 points and beyond."""
     return float(np.sqrt(16 + 105 * min(abs(gap), 25) / 25))
 
 
 def _mark(axes: Axes, x: float, y: float, row: Mapping[Any, Any], shapes: Mapping[str, str]) -> float:
-    look, size = _ahead(row["gap_points"]), _size(row["gap_points"])
+    look, size = ahead(row["gap_points"]), _size(row["gap_points"])
     axes.plot(
         [x], [y], shapes[row["group"]], color=look.colour, markersize=size, label=look.label, zorder=3,
         markerfacecolor=look.colour if row["clear"] else "white", markeredgewidth=1.1,
@@ -326,30 +237,3 @@ def _mark_legend(axes: Axes, frame: pd.DataFrame, region: float) -> None:
     handles = [*sides, *means, *groups]
     wide = root(axes.figure).get_figwidth() > COLUMN
     legend_below(axes, handles, columns=2 if not wide else len(handles) if len(handles) < 5 else 3)
-
-
-def _marker(axes: Axes, x: float, y: float, winner: str) -> None:
-    look = WINNERS[winner]
-    face = "white" if winner == "uncertain" else look.colour
-    axes.plot([x], [y], look.marker, color=look.colour, markerfacecolor=face, label=winner, zorder=3)
-
-
-def _sides(axes: Axes) -> None:
-    for side, words, offset in (("right", "← FT ahead", -4), ("left", "VPT ahead →", 4)):
-        look = FT if "FT" in words else VPT
-        axes.annotate(
-            words, (0, 1), xycoords=("data", "axes fraction"), xytext=(offset, 2), textcoords="offset points",
-            ha=side, va="bottom", fontsize=SMALL, color=look.colour, weight="bold",
-        )  # fmt: skip
-
-
-def _winner_legend(axes: Axes) -> None:
-    said = {"vpt": "VPT ahead", "ft": "FT ahead", "uncertain": "neither: the interval includes 0, or a tie"}
-    handles = [
-        Line2D(
-            [], [], color=look.colour, marker=look.marker, linestyle="none", label=said[winner],
-            markerfacecolor="white" if winner == "uncertain" else look.colour,
-        )
-        for winner, look in WINNERS.items()
-    ]  # fmt: skip
-    legend_below(axes, handles)

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from vptft.errors import SettingsError
 from vptft.report.figures.datasize import legend_above
-from vptft.report.figures.quadrants import WINNERS
+from vptft.report.figures.gaps import WINNERS
 from vptft.report.figures.style import (
     FAINT,
     INK,

@@ -9,10 +9,11 @@ from vptft.errors import SettingsError
 from vptft.report.figures.agreement import draw_agreement
 from vptft.report.figures.attention import draw_attention, draw_prompt_share
 from vptft.report.figures.distances import draw_distances
+from vptft.report.figures.gaps import draw_gaps
 from vptft.report.figures.landscape import draw_slices
 from vptft.report.figures.matrix import draw_matrix
 from vptft.report.figures.overfitting import draw_overfitting
-from vptft.report.figures.quadrants import draw_gaps, draw_quadrants
+from vptft.report.figures.quadrants import draw_quadrants
 from vptft.report.pages import words
 from vptft.report.pages.study import Study
 from vptft.storage import slug

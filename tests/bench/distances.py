@@ -20,7 +20,7 @@ from vptft.features.extractors import Extractor
 from vptft.features.spaces import FeatureSpace
 from vptft.features.statistics import Statistics
 from vptft.features.weights import classifier
-from vptft.report import assemble
+from vptft.report.assembly.distances import distances
 from vptft.when.distribution import distance
 from vptft.when.distribution.debias import Pair, fd_infinity
 from vptft.when.distribution.frechet import Side, frechet_distance, frechet_distance_from_moments
@@ -207,4 +207,4 @@ def _made_set(number: int, n: int) -> ImageSet:
 def _all_distances(sets: list[ImageSet], spaces: list[Extractor], settings: distance.DistanceSettings) -> None:
     for extractor in spaces:
         reference, *others = (Statistics.of(extract(images, extractor)) for images in sets)
-        assemble.distances([(reference, other, None) for other in others], options=settings)
+        distances([(reference, other, None) for other in others], options=settings)

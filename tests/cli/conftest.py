@@ -77,3 +77,11 @@ def train(call):
         return Path(folder)
 
     return go
+
+
+@pytest.fixture
+def both(train, squares, tmp_path):
+    """A VPT run and an FT run of the registered squares, in one folder."""
+    for method in ("vpt_deep", "ft"):
+        train(squares, tmp_path / "runs" / method, "--method", method)
+    return tmp_path / "runs"

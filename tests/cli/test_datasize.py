@@ -6,7 +6,7 @@ import pytest
 from vptft.checkpoints.native import load_run
 from vptft.data import registry
 from vptft.errors import DataError
-from vptft.report.studies import papers_rule, read_conclusions
+from vptft.report.assembly.studies import papers_rule, read_conclusions
 from vptft.when.datasize.measure import DataSize
 from vptft.when.sensitivity.measure import Sensitivity
 

@@ -62,3 +62,9 @@ def test_quadrants_want_one_source(call):
         result = call(*arguments)
         assert result.exit_code == 2
         assert "give runs or a CSV, or --published" in result.stderr
+
+
+def test_runs_without_a_pair_are_refused(call, both):
+    result = call("quadrants", both / "ft")
+    assert result.exit_code == 1
+    assert "No pair of vpt_deep and ft" in result.stderr

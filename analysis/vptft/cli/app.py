@@ -3,11 +3,13 @@
 import typer
 
 from vptft.cli import (
-    analyses,
+    attention,
     checkpoints,
     datasize,
     distances,
+    landscape,
     objective,
+    overfitting,
     profile,
     published,
     quadrants,
@@ -52,9 +54,9 @@ app.command(rich_help_panel="When")(guarded(quadrants.quadrants))
 app.command(rich_help_panel="When")(guarded(datasize.datasize))
 app.command(rich_help_panel="When")(guarded(datasize.sensitivity))
 app.add_typer(published.app, name="published", rich_help_panel="When")
-app.command(rich_help_panel="Why")(guarded(analyses.overfitting))
-app.command(rich_help_panel="Why")(guarded(analyses.landscape))
-app.command(rich_help_panel="Why")(guarded(analyses.attention))
+app.command(rich_help_panel="Why")(guarded(overfitting.overfitting))
+app.command(rich_help_panel="Why")(guarded(landscape.landscape))
+app.command(rich_help_panel="Why")(guarded(attention.attention))
 app.command(rich_help_panel="Runs and data")(guarded(runs.train))
 app.command(rich_help_panel="Runs and data")(guarded(sweeps.protocol))
 app.command(rich_help_panel="Runs and data")(guarded(profile.profile))

@@ -42,7 +42,7 @@ def datasize(
     """
     from vptft.checkpoints.native import find_runs
     from vptft.checkpoints.pairs import pair_runs
-    from vptft.report import studies
+    from vptft.report.assembly import studies
     from vptft.report.figures.datasize import draw_datasize
     from vptft.report.figures.style import save_figure
 
@@ -118,7 +118,7 @@ def sensitivity(
     Example: `vptft-analyze sensitivity checkpoints/prompts -o reports/mine`, of runs that `protocol prompts` made
     """  # fmt: skip
     from vptft.checkpoints.native import find_runs
-    from vptft.report import studies
+    from vptft.report.assembly import studies
     from vptft.report.figures.sensitivity import draw_shares, draw_specifications, parts_of
     from vptft.report.figures.style import save_figure
 

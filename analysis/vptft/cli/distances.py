@@ -198,12 +198,11 @@ def _on_ray(
 
 def _statistics(images: "dict[str, ImageSet]", network: "Extractor") -> "dict[str, Statistics]":
     """Statistics of every set, each extracted once."""
-    from vptft.report import assemble
+    from vptft.report.assembly.distances import statistics
 
     with progress() as start:
         return {
-            name: assemble.statistics(each, network, on_batch=start(f"{name}, {network.name}"))
-            for name, each in images.items()
+            name: statistics(each, network, on_batch=start(f"{name}, {network.name}")) for name, each in images.items()
         }
 
 
@@ -215,14 +214,14 @@ def _measured(
     out: Path | None,
 ) -> "list[SetDistance]":
     """Measure every pair in one feature space."""
-    from vptft.report import assemble
+    from vptft.report.assembly.distances import distances
     from vptft.storage import slug
 
     places = [slug(f"{first} to {second} in {space}") for first, second in pairs]
     folders = [out / "results" / "distance" / place if out else None for place in places]
     chosen = [(sets[a], sets[b], folder) for (a, b), folder in zip(pairs, folders, strict=True)]
     with progress() as start:
-        return assemble.distances(chosen, options=options, on_done=start(f"distances, {space}", len(pairs)))
+        return distances(chosen, options=options, on_done=start(f"distances, {space}", len(pairs)))
 
 
 def _draw(results: "Sequence[SetDistance]", matrix: bool, folder: Path) -> None:

@@ -41,21 +41,19 @@ def objective(
     -o reports/mine`, `vptft-analyze objective suite observed --compare --slow --draws 3`
     """
     from vptft.data import registry
-    from vptft.report import assemble_objective
+    from vptft.report.assembly import objective as assembled
 
     names = list(dict.fromkeys(task for name in tasks for task in registry.members(name)))
     found = _features(names, backbone.split(","), images, range(seed, seed + draws), device)
     folder = out / "results" / "objective" if out else None
     with progress() as start:
-        result = assemble_objective.objective_disparity(
-            found, slow=slow, seed=seed, folder=folder, on_done=start("measures")
-        )
+        result = assembled.objective_disparity(found, slow=slow, seed=seed, folder=folder, on_done=start("measures"))
     for note in _notes(result):
         say(f"note: {note}")
     compared = _compared(result, found, seed, out) if compare else None
     if out:
         _draw(result, compared, out / "figures")
-        assemble_objective.write_tables(result, compared, out)
+        assembled.write_tables(result, compared, out)
     if json:
         write_table(result.frame() if compared is None else compared.frame(), as_json=True)
     else:
@@ -66,16 +64,14 @@ def _features(
     names: Sequence[str], backbones: Sequence[str], images: int, draws: range, device: str
 ) -> "list[TaskFeatures]":
     from vptft.features.extractors import load_extractor
-    from vptft.report import assemble_objective
+    from vptft.report.assembly import objective as assembled
 
     found = []
     with progress() as start:
         for each in backbones:
             network = load_extractor(each, device=device)
             found += [
-                assemble_objective.task_features(
-                    name, network, n=images, draw=draw, on_batch=start(f"{name}, {network.name}")
-                )
+                assembled.task_features(name, network, n=images, draw=draw, on_batch=start(f"{name}, {network.name}"))
                 for draw in draws
                 for name in names
             ]
@@ -83,12 +79,12 @@ def _features(
 
 
 def _compared(result: "Disparity", found: "Sequence[TaskFeatures]", seed: int, out: Path | None) -> "Comparison":
-    from vptft.report import assemble_objective
+    from vptft.report.assembly import objective as assembled
 
     folder = out / "results" / "objective_measures" if out else None
     with progress() as start:
         told = start("pairs at equal accuracy")
-        return assemble_objective.comparison(result, found, seed=seed, folder=folder, on_done=told)
+        return assembled.comparison(result, found, seed=seed, folder=folder, on_done=told)
 
 
 def _notes(result: "Disparity") -> list[str]:

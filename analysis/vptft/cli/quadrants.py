@@ -54,7 +54,7 @@ def quadrants(
     Examples: `vptft-analyze quadrants checkpoints/quickstart -o reports/mine`, `vptft-analyze quadrants --published`,
     `vptft-analyze quadrants mine.csv --boundary fitted`
     """
-    from vptft.report import quadrant_tasks
+    from vptft.report.assembly.quadrant_tables import plane_of_csv, published_planes
 
     given = sources or []
     if published == bool(given):
@@ -62,21 +62,22 @@ def quadrants(
     results = out / "results" if out else None
     planes: dict[str, Quadrants]
     if published:
-        planes = quadrant_tasks.published_planes(boundary=boundary, seed=seed)
+        planes = published_planes(boundary=boundary, seed=seed)
         reference = ""
     elif given[0].suffix.lower() == ".csv" and len(given) == 1:
-        planes = {"quadrants": quadrant_tasks.plane_of_csv(given[0], boundary=boundary, seed=seed)}
+        planes = {"quadrants": plane_of_csv(given[0], boundary=boundary, seed=seed)}
         reference = ""
     else:
         from vptft.checkpoints.native import find_runs
         from vptft.checkpoints.pairs import pair_runs
         from vptft.features.extractors import load_extractor
-        from vptft.report import assemble
+        from vptft.report.assembly.quadrants import quadrant_plane
+        from vptft.report.assembly.recipes import fairness_of
 
         pairs = pair_runs(find_runs(given))
         network = load_extractor(extractor, weights=weights, device=device)
         planes = {
-            "quadrants": assemble.quadrant_plane(
+            "quadrants": quadrant_plane(
                 pairs,
                 _distances(pairs, network, reference, images, seed, results),
                 disparities=_disparities(pairs, network, images, seed, results) if disparity else None,
@@ -85,7 +86,7 @@ def quadrants(
                 folder=results / "quadrants" if results else None,
             )
         }
-        for confound in assemble.fairness_of(pairs, folder=results / "fairness" if results else None).differences():
+        for confound in fairness_of(pairs, folder=results / "fairness" if results else None).differences():
             say(f"warning: the two sides differ in more than the method: {confound}")
     _tell(planes, reference, out, json)
 
@@ -94,18 +95,18 @@ def _distances(
     pairs: "Sequence[RunPair]", network: "Extractor", reference: str, images: int, seed: int, results: Path | None
 ) -> "dict[str, SetDistance]":
     from vptft.data import registry
-    from vptft.report import assemble
+    from vptft.report.assembly.distances import distance, statistics
     from vptft.storage import slug
     from vptft.when.distribution.distance import DistanceSettings
 
     tasks = sorted({pair.vpt.info.task for pair in pairs})
     with progress() as start:
         sets = {
-            name: assemble.statistics(registry.images(name, n=images, seed=seed), network, on_batch=start(name))
+            name: statistics(registry.images(name, n=images, seed=seed), network, on_batch=start(name))
             for name in (reference, *tasks)
         }
     return {
-        task: assemble.distance(
+        task: distance(
             sets[reference],
             sets[task],
             options=DistanceSettings(seed=seed, components=network.components),
@@ -118,18 +119,15 @@ def _distances(
 def _disparities(
     pairs: "Sequence[RunPair]", network: "Extractor", images: int, seed: int, results: Path | None
 ) -> dict[str, float]:
-    from vptft.report import assemble_objective
+    from vptft.report.assembly.objective import objective_disparity, task_features
 
     tasks = sorted({pair.vpt.info.task for pair in pairs})
     with progress() as start:
         found = [
-            assemble_objective.task_features(task, network, n=images, draw=seed, on_batch=start(f"labels of {task}"))
-            for task in tasks
+            task_features(task, network, n=images, draw=seed, on_batch=start(f"labels of {task}")) for task in tasks
         ]
         folder = results / "objective" if results else None
-        result = assemble_objective.objective_disparity(
-            found, slow=False, seed=seed, folder=folder, on_done=start("disparity")
-        )
+        result = objective_disparity(found, slow=False, seed=seed, folder=folder, on_done=start("disparity"))
     scores = result.scores()
     for row in scores[scores["disparity"].isna()].to_dict("records"):
         say(f"note: no disparity of {row['task']}: {row['note']}")

@@ -103,7 +103,12 @@ def measuring(plan: "Plan", runs: "Sequence[Run]", folder: Path, out: Path, devi
     from vptft.checkpoints.pairs import pair_runs
     from vptft.data import registry
     from vptft.features.extractors import load_extractor
-    from vptft.report import assemble
+    from vptft.report.assembly.attention import attention_maps
+    from vptft.report.assembly.distances import distance, statistics
+    from vptft.report.assembly.landscape import loss_slice
+    from vptft.report.assembly.overfitting import curves
+    from vptft.report.assembly.quadrants import quadrant_plane
+    from vptft.report.assembly.recipes import fairness_of, study_summary
     from vptft.report.pages.page import build_page
     from vptft.storage import slug, write_json
     from vptft.when.distribution.distance import DistanceSettings
@@ -113,14 +118,14 @@ def measuring(plan: "Plan", runs: "Sequence[Run]", folder: Path, out: Path, devi
     first = [pair for pair in pairs if pair.vpt.info.seed == plan.seeds[0]]
     info = runs[0].info
 
-    def distances() -> dict[str, Any]:
+    def measured() -> dict[str, Any]:
         network = load_extractor(f"{info.backbone}:{info.image_size}", device=device)
         n = plan.sizes[0]
-        origin = assemble.statistics(registry.images(REFERENCE, n=n), network)
+        origin = statistics(registry.images(REFERENCE, n=n), network)
         return {
-            task: assemble.distance(
+            task: distance(
                 origin,
-                assemble.statistics(registry.images(f"{task}:train", n=n), network),
+                statistics(registry.images(f"{task}:train", n=n), network),
                 options=DistanceSettings(),
                 folder=results / "distance" / slug(task),
             )
@@ -129,24 +134,22 @@ def measuring(plan: "Plan", runs: "Sequence[Run]", folder: Path, out: Path, devi
 
     def slice_of(run: "Run") -> object:
         target = results / "landscape" / f"{slug(run.info.task)}-{run.info.method}"
-        return assemble.loss_slice(
-            run, n_images=N_SLICE, points=SLICE_POINTS, extent=SLICE_EXTENT, seed=0, folder=target
-        )
+        return loss_slice(run, n_images=N_SLICE, points=SLICE_POINTS, extent=SLICE_EXTENT, seed=0, folder=target)
 
     def maps_of(pair: "RunPair") -> object:
         target = results / "attention" / slug(pair.vpt.info.task)
-        return assemble.attention_maps(pair, n_images=N_ATTENTION, seed=0, folder=target)
+        return attention_maps(pair, n_images=N_ATTENTION, seed=0, folder=target)
 
     def page() -> None:
-        write_json(results / "study.json", assemble.study_summary(plan, runs, pairs, folder, reference=REFERENCE))
+        write_json(results / "study.json", study_summary(plan, runs, pairs, folder, reference=REFERENCE))
         title = f"VPT or full finetuning? The embedded suite, size {plan.name}"
         build_page(results, out / "index.html", title=title, figures=out / "figures")
 
     return [
-        Step("distances", 20, distances),
-        Step("recipes", 1, lambda: assemble.fairness_of(pairs, folder=results / "fairness")),
-        Step("quadrants", 1, lambda: assemble.quadrant_plane(pairs, distances(), seed=0, folder=results / "quadrants")),
-        Step("curves", 1, lambda: assemble.curves(runs, folder=results / "overfitting")),
+        Step("distances", 20, measured),
+        Step("recipes", 1, lambda: fairness_of(pairs, folder=results / "fairness")),
+        Step("quadrants", 1, lambda: quadrant_plane(pairs, measured(), seed=0, folder=results / "quadrants")),
+        Step("curves", 1, lambda: curves(runs, folder=results / "overfitting")),
         *(Step(f"loss slice: {run.label}", 7, partial(slice_of, run)) for p in first for run in (p.vpt, p.ft)),
         *(Step(f"attention: {pair.vpt.info.task}", 3, partial(maps_of, pair)) for pair in first),
         Step("page", 8, page),

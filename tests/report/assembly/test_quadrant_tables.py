@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vptft.errors import DataError
-from vptft.report.quadrant_tasks import plane_of_csv, published_planes
+from vptft.report.assembly.quadrant_tables import plane_of_csv, published_planes
 
 HEADER = "task,accuracy_vpt,accuracy_ft,distance,objective_is_far"
 

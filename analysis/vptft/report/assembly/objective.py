@@ -15,7 +15,7 @@ from vptft.errors import DataError, VptftError
 from vptft.features.extraction import Features, extract
 from vptft.features.extractors import Extractor
 from vptft.features.pretraining import pretraining_of_extractor
-from vptft.report.assemble import saved_or
+from vptft.report.assembly.saved import saved_or
 from vptft.storage import write_text
 from vptft.when.objective import calibration, disparity, matching
 from vptft.when.objective import comparison as comparing

@@ -8,7 +8,7 @@ from vptft.errors import DataError
 from vptft.features.extraction import Features
 from vptft.features.spaces import FeatureSpace
 from vptft.features.statistics import Statistics
-from vptft.report import assemble
+from vptft.report.assembly.distances import distance, distances
 from vptft.when.distribution.distance import DistanceSettings
 
 SPACE = FeatureSpace(extractor="e", weights="ab" * 32, resize="8 px", dtype="float32")
@@ -26,10 +26,8 @@ def test_many_at_a_time_are_the_same_as_one_by_one(tmp_path):
     reference, others = made("r", 0), [made(f"s{i}", i) for i in range(1, 6)]
     told = []
     pairs = [(reference, other, tmp_path / other.name) for other in others]
-    found = assemble.distances(
-        pairs, options=DistanceSettings(), on_done=lambda done, total: told.append((done, total))
-    )
-    alone = [assemble.distance(made("r", 0), other, options=DistanceSettings()) for other in others]
+    found = distances(pairs, options=DistanceSettings(), on_done=lambda done, total: told.append((done, total)))
+    alone = [distance(made("r", 0), other, options=DistanceSettings()) for other in others]
     assert [result.second for result in found] == [f"s{i}" for i in range(1, 6)]
     for ours, theirs in zip(found, alone, strict=True):
         pd.testing.assert_frame_equal(ours.frame(), theirs.frame(), check_exact=True)
@@ -40,4 +38,4 @@ def test_many_at_a_time_are_the_same_as_one_by_one(tmp_path):
 def test_an_error_of_one_is_the_error_of_all():
     sets = [made("r", 0), made("s", 1), made("broken", 2, value=np.nan)]
     with pytest.raises(DataError, match="broken has features that are NaN"):
-        assemble.distances([(sets[0], each, None) for each in sets[1:]], options=DistanceSettings())
+        distances([(sets[0], each, None) for each in sets[1:]], options=DistanceSettings())

@@ -16,7 +16,7 @@ from vptft.errors import DataError, SettingsError, UnknownNameError
 from vptft.evidence.statistics.resampling import PairedDraw
 from vptft.evidence.verdicts import REGION
 from vptft.published import tables
-from vptft.report.assemble import saved_or
+from vptft.report.assembly.saved import saved_or
 from vptft.when.datasize.cells import Cell
 from vptft.when.datasize.measure import DataSize
 from vptft.when.datasize.measure import measure as measure_sizes

@@ -25,9 +25,9 @@ from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
 from vptft.evidence.hypotheses import HYPOTHESES
 from vptft.report.pages import words
-from vptft.report.pages.gallery import pictures
-from vptft.report.pages.page import build_page
+from vptft.report.pages.page import build_page, pictures
 from vptft.report.pages.study import Study, load_study
+from vptft.report.sections.table import BUILT_IN
 from vptft.storage import slug, write_json
 from vptft.when.distribution.distance import Debias
 
@@ -137,8 +137,9 @@ def test_a_hostile_name_stays_text_inside_an_embedded_figure(hostile):
 def test_a_missing_analysis_is_left_out_with_the_reason(small_study, tmp_path, analysis):
     shutil.rmtree(small_study / analysis)
     page = Parsed(built(small_study, tmp_path / "page.html"))
-    assert f"Not measured: results/{analysis} is missing." in page.text
-    assert words.CAUTIONS[analysis] not in page.text
+    (row,) = (each for each in BUILT_IN if each.key == analysis)
+    assert f"{row.heading}: vptft-analyze {row.command}" in page.text
+    assert row.caution not in page.text
     if analysis == "quadrants":
         assert "No answer: results/quadrants is missing." in page.text
 
@@ -207,16 +208,14 @@ def test_two_spaces_add_their_agreement_and_all_pairs_make_a_matrix(tmp_path):
 def test_a_set_measured_twice_in_a_space_leaves_the_page_without_ranks(tmp_path):
     distances = [make_distance(task, 5.0, measure_name=name) for name in ("FID", "FD") for task in TASKS]
     again = replace(make_distance(TASKS[0], 6.0, measure_name="FD"), settings={"debias": "delta"})
-    names = [picture.name.partition("-")[0] for picture in pictures(study_of(distances))]
+    names = [picture.name.partition("-")[0] for picture in pictures(study_of(distances))["distance"]]
     assert names == ["distances", "distances", "agreement"]
-    names = [picture.name.partition("-")[0] for picture in pictures(study_of([*distances, again]))]
+    names = [picture.name.partition("-")[0] for picture in pictures(study_of([*distances, again]))["distance"]]
     assert names == ["distances", "distances"]
 
 
 def study_of(distances):
-    return Study(
-        facts={}, fairness=None, quadrants=None, distances=tuple(distances), curves=None, slices=(), attention=()
-    )
+    return Study(facts={}, found={"distance": tuple(distances)})
 
 
 def test_each_distance_stands_in_the_table_with_all_that_it_takes_to_read_it(small_study, tmp_path):

@@ -27,7 +27,7 @@ from vptft.report.figures.style import FT, UNCERTAIN, VPT
 from vptft.report.pages import published as published_page
 from vptft.report.pages import published_words as words
 from vptft.report.pages.published import build_published, load_printed, tables
-from vptft.report.pages.shapes import Table
+from vptft.report.sections.parts import Table
 from vptft.report.tables.latex import booktabs
 from vptft.storage import write_json
 

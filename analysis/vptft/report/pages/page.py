@@ -5,9 +5,9 @@ from pathlib import Path
 import jinja2
 
 from vptft.report.figures.style import save_figure
-from vptft.report.pages.gallery import pictures
 from vptft.report.pages.shapes import shapes
-from vptft.report.pages.study import load_study
+from vptft.report.pages.study import Study, load_study
+from vptft.report.sections.parts import Context, Picture
 from vptft.storage import write_text
 
 
@@ -31,12 +31,20 @@ def build_page(results: Path, out: Path, *, title: str, figures: Path | None = N
         ``out``.
     """
     study = load_study(results)
-    drawn = list(pictures(study))
+    drawn = pictures(study)
     if figures is not None:
-        for picture in drawn:
+        for picture in (picture for each in drawn.values() for picture in each):
             save_figure(picture.figure, figures / picture.name)
     write_text(out, template("page.html.j2").render(title=title, **shapes(study, drawn)))
     return out
+
+
+def pictures(study: Study) -> dict[str, list[Picture]]:
+    """Draw what there are results for, by the key of the analysis."""
+    context = Context(facts=study.facts, others=study.found)
+    return {
+        each.key: list(each.pictures(study.of(each.key), context)) if study.of(each.key) else [] for each in study.shown
+    }
 
 
 OVERRIDES = dict.fromkeys((*range(0x202A, 0x202F), 0x2066, 0x2067))

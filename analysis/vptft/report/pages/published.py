@@ -21,9 +21,9 @@ from vptft.report.figures.published import (
 )
 from vptft.report.figures.style import save_figure, with_interval
 from vptft.report.pages import published_words as words
-from vptft.report.pages.gallery import Picture
 from vptft.report.pages.page import template
-from vptft.report.pages.shapes import Section, Table, image_of, pairs_of, verdicts_of
+from vptft.report.pages.shapes import Section, image_of, pairs_of, verdicts_of
+from vptft.report.sections.parts import Picture, Table
 from vptft.report.tables.latex import booktabs
 from vptft.storage import read_json, write_text
 
@@ -84,24 +84,24 @@ def pictures(printed: Printed) -> Iterator[Picture]:
     """Draw every figure of the page."""
     result = printed.published
     yield Picture(
-        section="claims", name="claims", figure=draw_claims(result), alt=_alt_claims(result.claims),
+        name="claims", figure=draw_claims(result), alt=_alt_claims(result.claims),
         caption=words.CAPTION_CLAIMS,
     )  # fmt: skip
     yield Picture(
-        section="gaps", name="gaps", figure=draw_group_gaps(result), caption=words.CAPTION_GAPS,
+        name="gaps", figure=draw_group_gaps(result), caption=words.CAPTION_GAPS,
         alt="Gap VPT minus FT of each VTAB-1k task in points, by group; every number stands in the figure.",
     )  # fmt: skip
     yield Picture(
-        section="data-size", name="data-size", figure=draw_data_size(result), caption=words.CAPTION_SIZES,
+        name="data-size", figure=draw_data_size(result), caption=words.CAPTION_SIZES,
         alt="Accuracy of VPT and FT against training images, one panel a task; numbers are in gaps.csv of the results.",
     )  # fmt: skip
     yield Picture(
-        section="backbones", name="backbones", figure=draw_pretraining(result), caption=words.CAPTION_BACKBONES,
+        name="backbones", figure=draw_pretraining(result), caption=words.CAPTION_BACKBONES,
         alt="Gap VPT minus FT of each VTAB-1k task on four backbones; counts stand above each panel.",
     )  # fmt: skip
     if printed.reproduction is not None and printed.reproduction.table["difference_points"].notna().any():
         yield Picture(
-            section="reproduction", name="reproduction", figure=draw_reproduction(printed.reproduction),
+            name="reproduction", figure=draw_reproduction(printed.reproduction),
             alt="Own minus printed accuracy of each task and method in points; numbers are in the table.",
             caption="Own minus printed accuracy; shaded is the region in which both count as equal.",
         )  # fmt: skip
@@ -155,7 +155,7 @@ def _sections(printed: Printed, drawn: list[Picture], told: Mapping[str, Table])
         if key == "reproduction" and printed.reproduction is None:
             continue
         yield Section(
-            key=key, heading=heading, images=[image_of(picture) for picture in drawn if picture.section == key],
+            key=key, heading=heading, images=[image_of(picture) for picture in drawn if picture.name == key],
             tables=[told[name] for name in belongs.get(key, ())], notes=notes.get(key, []), missing="",
             caution=words.CAUTIONS[key],
         )  # fmt: skip

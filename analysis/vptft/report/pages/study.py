@@ -1,6 +1,6 @@
 """A saved study: what ``study.json`` says and the results beside it, with a reason for each that is missing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +9,9 @@ from vptft.checkpoints.fairness import Fairness
 from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
 from vptft.evidence.results import Result
+from vptft.report.sections.parts import Analysis
+from vptft.report.sections.table import analyses
 from vptft.storage import read_json
-from vptft.when.distribution.distance import SetDistance
-from vptft.when.quadrants.plane import Quadrants
-from vptft.why.attention.maps import AttentionMaps
-from vptft.why.landscape.slices import LossSlice
-from vptft.why.overfitting import OverfittingCurves
 
 R = TypeVar("R", bound=Result)
 
@@ -27,29 +24,36 @@ class Study:
     ----------
     facts
         The content of ``study.json``: sizes, backbone, runs, provenance.
-    fairness, quadrants, distances, curves, slices, attention
-        The results; None or empty where there is none.
+    fairness
+        What differs besides the method; None where it was not compared.
+    shown
+        The analyses a page can show, in its order.
+    found
+        Their results, by the analysis' key.
     missing
         Why, for each folder of the study that gave no result.
     """
 
     facts: Mapping[str, Any]
-    fairness: Fairness | None
-    quadrants: Quadrants | None
-    distances: tuple[SetDistance, ...]
-    curves: OverfittingCurves | None
-    slices: tuple[LossSlice, ...]
-    attention: tuple[AttentionMaps, ...]
+    fairness: Fairness | None = None
+    shown: tuple[Analysis[Any], ...] = field(default_factory=analyses)
+    found: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
 
-    def results(self) -> Iterator[Result]:
-        """Give every result, in the order of the page."""
-        single = (self.fairness, self.quadrants, *self.distances, self.curves)
-        yield from filter(None, (*single, *self.slices, *self.attention))
+    def of(self, key: str) -> Sequence[Any]:
+        """Give the results of one analysis."""
+        return self.found.get(key, ())
+
+    def results(self) -> Iterator[tuple[str, Result]]:
+        """Give every result with its name, in the order of the page."""
+        if self.fairness is not None:
+            yield self.fairness.analysis, self.fairness
+        for analysis in self.shown:
+            yield from ((analysis.name(result), result) for result in self.of(analysis.key))
 
     def findings(self) -> list[Finding]:
         """Give all findings of all results, in the order of the page."""
-        return [finding for result in self.results() for finding in result.findings()]
+        return [finding for _, result in self.results() for finding in result.findings()]
 
 
 def load_study(results: Path) -> Study:
@@ -64,19 +68,18 @@ def load_study(results: Path) -> Study:
     if not isinstance(facts, dict):
         raise StorageError(f"{results / 'study.json'} must hold an object; it holds a {type(facts).__name__}.")
     missing: dict[str, str] = {}
-    study = Study(
-        facts=facts,
-        fairness=_one(Fairness, results, "fairness", missing),
-        quadrants=_one(Quadrants, results, "quadrants", missing),
-        distances=_each(SetDistance, results, "distance", missing),
-        curves=_one(OverfittingCurves, results, "overfitting", missing),
-        slices=_each(LossSlice, results, "landscape", missing),
-        attention=_each(AttentionMaps, results, "attention", missing),
-        missing=missing,
-    )
+    fairness = _one(Fairness, results, "fairness", missing)
+    shown = analyses()
+    found = {each.key: (_each if each.many else _single)(each.kind, results, each.key, missing) for each in shown}
+    study = Study(facts=facts, fairness=fairness, shown=shown, found=found, missing=missing)
     if next(study.results(), None) is None:
         raise StorageError(f"{results} holds no result, so there is nothing to report.", "Measure something first.")
     return study
+
+
+def _single(kind: type[R], results: Path, name: str, missing: dict[str, str]) -> tuple[R, ...]:
+    found = _one(kind, results, name, missing)
+    return () if found is None else (found,)
 
 
 def _one(kind: type[R], results: Path, name: str, missing: dict[str, str]) -> R | None:

@@ -16,28 +16,6 @@ QUESTION = (
     "Han et al. (ICLR 2024) ask when visual prompt tuning (VPT) beats full finetuning (FT), and why. They expect FT "
     "ahead in one quadrant only: where the task's objective is near that of pretraining and its data are far."
 )
-CAUTIONS = {
-    "quadrants": "A gap can be undertraining, or a learning rate that suits one side better. Near and far objective is "
-    "the paper's grouping by hand; near and far data depend on the reference and on the features the distance is "
-    "measured in. An interval that includes 0 does not show that the methods are equal.",
-    "distance": "Values of different feature extractors cannot be compared, plug-in values of different image counts "
-    "neither. A plug-in value at the noise floor is no distance. Debiasing removes most of the bias of small sets, not "
-    "all, and can give values below 0. An interval tells of other images of the same sets, not of other features.",
-    "overfitting": "A rising test loss need not cost accuracy: confidence alone raises it. The training loss is taken "
-    "while weights move, so early epochs look worse than they end.",
-    "landscape": "This is a picture, not evidence: two random directions among millions, others look different, and "
-    "VPT and FT move different parameters, so their steps are not of the same kind.",
-    "attention": "Rollout is a description of where attention could carry content from, not of what decided. Maps are "
-    "normalised to sum 1, so read them with the masses: what went to prompts, class token and registers is not in "
-    "them. Prompt-aware, so it is lower on patches than rollouts that treat prompts as carried along.",
-}
-HEADINGS = {
-    "quadrants": "Who is ahead, and where",
-    "distance": "Distance of the data",
-    "overfitting": "Loss curves",
-    "landscape": "Loss slices",
-    "attention": "Attention",
-}
 LABELS = {
     "size": "study",
     "backbone": "backbone",

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from vptft.report.pages.shapes import Table
+from vptft.report.sections.parts import Table
 
 SIGNS = {
     "−": "$-$", "±": r"$\pm$", "ρ": r"$\rho$", "…": r"\dots{}", "é": r"\'e", "≤": r"$\leq$", "≥": r"$\geq$", "<": "$<$",

@@ -1,0 +1,41 @@
+"""Where each model looks."""
+
+from collections.abc import Iterator, Sequence
+
+from vptft.report.figures.attention import draw_attention, draw_prompt_share
+from vptft.report.pages import words
+from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.storage import slug
+from vptft.why.attention.maps import AttentionMaps
+
+CAUTION = (
+    "Rollout is a description of where attention could carry content from, not of what decided. Maps are "
+    "normalised to sum 1, so read them with the masses: what went to prompts, class token and registers is not in "
+    "them. Prompt-aware, so it is lower on patches than rollouts that treat prompts as carried along."
+)
+SHOWN = 8
+"""Images of an attention figure."""
+
+
+def _pictures(results: Sequence[AttentionMaps], context: Context) -> Iterator[Picture]:
+    for result in results:
+        n = len(result.pixels)
+        yield Picture(
+            name=f"attention-{slug(result.task)}",
+            figure=draw_attention(result, max_images=SHOWN),
+            alt=f"Images of {result.task} with the rollout maps of VPT and FT.",
+            caption=words.caption_attention(result.task, str(result.settings.get("drawn", "")), min(SHOWN, n), n),
+            raster=True,
+        )
+        yield Picture(
+            name=f"prompt-share-{slug(result.task)}",
+            figure=draw_prompt_share(result),
+            alt=f"Share of the rollout on prompts per layer: {result.task}.",
+            caption=words.caption_share(result.task, n),
+        )
+
+
+ANALYSIS = Analysis(
+    key="attention", kind=AttentionMaps, heading="Attention", caution=CAUTION, command="attention", many=True,
+    pictures=_pictures, name=lambda result: f"{result.analysis}: {result.task}",
+)  # fmt: skip

@@ -1,0 +1,112 @@
+"""Who is ahead, and where."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from vptft.report.figures.gaps import draw_gaps
+from vptft.report.figures.quadrants import draw_quadrants
+from vptft.report.figures.style import with_interval
+from vptft.report.pages import words
+from vptft.report.sections.parts import Analysis, Context, Picture, Table
+from vptft.when.quadrants.plane import Quadrants
+
+CAUTION = (
+    "A gap can be undertraining, or a learning rate that suits one side better. Near and far objective is the "
+    "paper's grouping by hand; near and far data depend on the reference and on the features the distance is "
+    "measured in. An interval that includes 0 does not show that the methods are equal."
+)
+
+
+def _pictures(results: Sequence[Quadrants], context: Context) -> Iterator[Picture]:
+    for result in results:
+        frame = result.frame()
+        yield Picture(
+            name="gaps",
+            figure=draw_gaps(result),
+            alt=words.alt_gaps(frame),
+            caption=words.caption_gaps(frame),
+        )
+        yield Picture(
+            name="quadrants",
+            figure=draw_quadrants(result, reference=str(context.facts.get("reference", ""))),
+            alt=words.alt_quadrants(frame),
+            caption=words.CAPTION_QUADRANTS,
+        )
+
+
+def _tables(results: Sequence[Quadrants]) -> list[Table]:
+    made = []
+    for result in results:
+        made += [_task_table(result.frame()), _cell_table(result.cells)]
+        if len(result.predictions):
+            made.append(_prediction_table(result.predictions))
+    return made
+
+
+def _task_table(frame: pd.DataFrame) -> Table:
+    rows = [
+        [
+            str(row["task"]),
+            f"{row['objective']}, {'far' if row['objective_is_far'] else 'near'}",
+            "far" if row["data_is_far"] else "near",
+            f"{100 * row['accuracy_vpt']:.1f}",
+            f"{100 * row['accuracy_ft']:.1f}",
+            with_interval(row["gap_points"], row["low_points"], row["high_points"]),
+            f"{row['distance']:.4g}",
+            f"{row['n_test']:,}",
+            f"{row['n_groups']:,}",
+            str(row["n_seeds"]),
+        ]
+        for row in frame.to_dict("records")
+    ]
+    measure = ", ".join(frame["measure_name"].unique())
+    return Table(
+        caption="Accuracy of VPT and FT in percent, mean over seeds; gap in points with its 95% interval; distance: "
+        f"debiased {measure}.",
+        columns=["task", "objective", "data", "VPT", "FT", "gap", "distance", "test images", "groups", "seeds"],
+        rows=rows,
+        numbers=frozenset(range(3, 10)),
+    )
+
+
+def _cell_table(cells: pd.DataFrame) -> Table:
+    rows = [
+        [
+            words.side(row["objective_is_far"], row["data_is_far"]), row["predicted"].upper(), str(row["n_tasks"]),
+            str(row["n_vpt"]), str(row["n_ft"]), str(row["n_open"]),
+            with_interval(row["gap_points"], row["low_points"], row["high_points"]), row["pretraining"],
+        ]
+        for row in cells.to_dict("records")
+    ]  # fmt: skip
+    return Table(
+        caption="The paper's four quadrants: the winner its rule names, and on how many tasks each method is ahead by "
+        "more than the region of practical equivalence; mean gap in points with its 95% interval.",
+        columns=["quadrant", "rule", "tasks", "VPT ahead", "FT ahead", "open", "mean gap", "pretraining"],
+        rows=rows,
+        numbers=frozenset(range(2, 7)),
+    )
+
+
+def _prediction_table(predictions: pd.DataFrame) -> Table:
+    rows = [
+        [
+            row["boundary"], f"{row['value']:.4g}", str(row["n"]), str(row["ties"]),
+            f"{100 * row['accuracy']:.0f}% [{100 * row['low']:.0f}, {100 * row['high']:.0f}]",
+            f"{100 * row['base']:.0f}%", f"{100 * row['always_vpt']:.0f}%", f"{row['p']:.2g}", row["pretraining"],
+        ]
+        for row in predictions.to_dict("records")
+    ]  # fmt: skip
+    return Table(
+        caption="Does the paper's rule name the winner of a task it has not seen? Each task is named with a boundary "
+        "from the others; beside it the others' usual winner, and always VPT; p is McNemar's, rule against usual.",
+        columns=["boundary", "distance", "tasks", "ties", "rule", "usual winner", "always VPT", "p", "pretraining"],
+        rows=rows,
+        numbers=frozenset(range(1, 8)),
+    )
+
+
+ANALYSIS = Analysis(
+    key="quadrants", kind=Quadrants, heading="Who is ahead, and where", caution=CAUTION, command="quadrants",
+    pictures=_pictures, tables=_tables,
+)  # fmt: skip

@@ -1,0 +1,48 @@
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from report.builders import save_study
+from vptft.errors import SettingsError
+from vptft.report.pages.page import build_page
+from vptft.report.sections import table
+from vptft.report.sections.parts import Analysis, Table
+from vptft.why.overfitting import OverfittingCurves
+
+OTHER = Analysis(
+    key="overfitting-again", kind=OverfittingCurves, heading="Another package's analysis", caution="It is not ours.",
+    command="theirs", tables=lambda results: [Table(caption="Theirs.", columns=["rows"], rows=[["12"]])],
+)  # fmt: skip
+TAKEN = Analysis(key="distance", kind=OverfittingCurves, heading="h", caution="c", command="c")
+
+
+def plugged(monkeypatch, name):
+    entry = EntryPoint(name="theirs", value=f"report.test_sections:{name}", group=table.ENTRY_POINTS)
+    monkeypatch.setattr(table, "entry_points", lambda group: [entry] if group == table.ENTRY_POINTS else [])
+    monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[self.value.partition(":")[2]])
+
+
+def test_an_analysis_of_another_package_is_a_section_like_any_other(monkeypatch, tmp_path):
+    plugged(monkeypatch, "OTHER")
+    results = save_study(tmp_path / "results", tasks=("a",), gaps=(0.1,), distances=(1.0,))
+    without = build_page(results, tmp_path / "page.html", title="t").read_text(encoding="utf-8")
+    assert "Another package&#39;s analysis: <code>vptft-analyze theirs</code>" in without
+    (results / "overfitting").rename(results / "overfitting-again")
+    page = build_page(results, tmp_path / "page.html", title="t").read_text(encoding="utf-8")
+    assert "<h2>Another package&#39;s analysis</h2>" in page
+    assert "Theirs." in page
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("TAKEN", "takes the key 'distance' again"), ("Table", "gives no Analysis")]
+)
+def test_what_does_not_fit_is_refused_by_name(monkeypatch, name, said):
+    plugged(monkeypatch, name)
+    with pytest.raises(SettingsError, match=f"entry point theirs of {table.ENTRY_POINTS} {said}"):
+        table.analyses()
+
+
+def test_every_analysis_has_a_place_a_heading_and_a_warning():
+    keys = [each.key for each in table.BUILT_IN]
+    assert len(set(keys)) == len(keys)
+    assert all(each.heading and each.command and len(each.caution) > 80 for each in table.BUILT_IN)

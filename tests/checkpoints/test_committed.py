@@ -10,9 +10,15 @@ from vptft.storage import read_json
 from vptft.tuning.protocols import SUITE
 
 SUITE_FOLDER = Path(__file__).parents[2] / "checkpoints" / "suite"
+CONTROLS = ("mixed", "ft_then_pt")
+"""Not searched: their rates are those that were found for FT and for VPT-deep."""
 LARGE = ("ft", "mixed", "pt_then_ft")
 
 pytestmark = pytest.mark.skipif(not SUITE_FOLDER.is_dir(), reason="the source distribution holds no runs")
+
+
+def searched_runs():
+    return [run for run in find_runs([SUITE_FOLDER]) if run.info.method not in CONTROLS]
 
 
 def test_every_run_is_what_it_says():
@@ -23,7 +29,8 @@ def test_every_run_is_what_it_says():
         assert run.predictions().accuracy == info.test_accuracy
         assert len(run.predictions().labels) == SUITE.settings.n_test
         assert run.history()["epoch"].max() == SUITE.settings.epochs
-        assert info.search["budget"] == SUITE.budgets()["ft"]
+        if info.method not in CONTROLS:
+            assert info.search["budget"] == SUITE.budgets()["ft"]
         if (run.folder / WEIGHTS_FILE).is_file():
             assert state_hash(load_file(run.folder / WEIGHTS_FILE)) == info.model_sha256
         else:
@@ -35,6 +42,21 @@ def test_the_accuracies_a_run_was_chosen_by_are_those_of_its_trials():
     for path in SUITE_FOLDER.glob("search/*/*/*/trial*/run.json"):
         told = read_json(path)
         trials.setdefault((told["task"], told["method"]), set()).add((told["settings"]["lr"], told["val_accuracy"]))
-    for run in find_runs([SUITE_FOLDER]):
+    for run in searched_runs():
         told = {(trial["lr"], trial["val_accuracy"]) for trial in run.info.search["trials"]}
         assert told == trials[run.info.task, run.info.method]
+
+
+def test_controls_take_the_rates_that_were_found_for_ft_and_vpt():
+    found = {(run.info.task, run.info.method): run.info.settings["lr"] for run in searched_runs()}
+    controls = [run for run in find_runs([SUITE_FOLDER]) if run.info.method in CONTROLS]
+    assert controls
+    for run in controls:
+        info = run.info
+        assert info.search is None
+        if info.method == "mixed":
+            assert info.settings["lr"] == found[info.task, "ft"]
+            assert info.options["prompt_lr"] == found[info.task, "vpt_deep"]
+        else:
+            assert info.settings["lr"] == found[info.task, "vpt_deep"]
+            assert info.base["model_sha256"] in {run.info.model_sha256 for run in searched_runs()}

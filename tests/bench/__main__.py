@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from threadpoolctl import threadpool_info
 
-from bench import checkpoints, distances, extraction, models, scale, training
+from bench import attention, checkpoints, curvature, distances, extraction, landscape, models, scale, training
 from bench.timing import Options, say
 
 Part = Callable[[Options], None]
@@ -26,8 +26,24 @@ GROUPS: dict[str, dict[str, Part]] = {
         "memory": scale.memory,
         "scale": scale.large_sets,
     },
-    "models": {"prefix": models.key_value_prefix, "rollout": models.rollout},
+    "models": {"prefix": models.key_value_prefix},
+    "attention": {
+        "rollout": attention.rollout,
+        "rollout-518": attention.vector_form,
+        "gradcam": attention.grad_cam,
+        "maps": attention.all_maps,
+    },
     "training": {"steps": training.steps, "finetuning": training.finetuning, "probe": training.probe},
+    "landscape": {
+        "slice": landscape.slice_overhead,
+        "folded": landscape.folded_slice,
+        "large-grid": landscape.large_grid,
+    },
+    "curvature": {
+        "products": curvature.hessian_products,
+        "eigenvalues": curvature.eigenvalues,
+        "traces": curvature.traces,
+    },
     "checkpoints": {"inspect": checkpoints.inspect},
 }
 """Every part by group and name."""

@@ -1,4 +1,4 @@
-"""Speed of prompted models: VPT-deep as a key/value prefix, and exact rollout."""
+"""Speed of prompted models: VPT-deep as a key/value prefix."""
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -6,7 +6,6 @@ from timm.models.vision_transformer import VisionTransformer
 from bench.timing import Options, Rival, compare
 from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import TunedModel
-from vptft.why.attention.rollout import attention_rollout
 
 LENGTHS = (10, 100)
 
@@ -39,21 +38,3 @@ def key_value_prefix(options: Options) -> None:
                 [Rival("concatenation", lambda act=act, peer=peer: act(peer))],
                 repetitions=options.repetitions,
             )
-
-
-def rollout(options: Options) -> None:
-    """Exact deep rollout in prefix form against a plain concatenated forward pass: what the maps cost."""
-    x = torch.randn(8, 3, 224, 224)
-    for length in LENGTHS[:1] if options.quick else LENGTHS:
-        ours, peer = (prompted(length, prefix_form=form).eval() for form in (True, False))
-
-        def forward(peer: TunedModel = peer) -> torch.Tensor:
-            with torch.inference_mode():
-                return peer(x)
-
-        compare(
-            f"Exact VPT-deep rollout, {length} prompts",
-            lambda ours=ours: attention_rollout(ours, x),
-            [Rival("one concatenated forward pass", forward)],
-            repetitions=options.repetitions,
-        )

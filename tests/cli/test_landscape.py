@@ -1,15 +1,132 @@
+import json
+
 import numpy as np
+import pytest
+
+from vptft.checkpoints.native import load_run
+from vptft.report.assembly import curvature, escape, pieces
+from vptft.report.assembly.landscape import SurfaceSettings, surfaces_of
+from vptft.report.assembly.lines import lines_between
+from vptft.why.landscape.curvature.measure import CurvatureSettings
+
+SMALL = ("--images", 6, "--points", 3, "--extent", 0.1, "--seeds", 1)
 
 
-def test_landscape_has_the_runs_own_loss_in_its_middle(parsed, both):
-    rows = parsed("landscape", both / "ft", "--images", 4, "--points", 3, "--extent", 0.1)
-    assert len(rows) == 9
-    (middle,) = [row["loss"] for row in rows if row["a"] == row["b"] == 0]
-    assert np.isfinite(middle)
+def test_slices_have_the_runs_own_loss_in_their_middle(parsed, both, call):
+    found = parsed("landscape", both / "ft", *SMALL)["slices"]
+    rows = [row for row in found["rows"] if row["split"] == "test"]
+    assert len(rows) == 9 * 3  # three batches
+    middle = [row["loss"] for row in rows if row["a"] == row["b"] == 0]
+    assert len(middle) == 3
+    assert np.isfinite(middle).all()
     assert {row["method"] for row in rows} == {"ft"}
+    assert {rise["reading"] for rise in found["rises"]} == {"picture"}
+    shown = call("landscape", both / "ft", *SMALL)
+    assert "picture" in shown.stdout
+
+
+def test_every_space_split_and_figure(parsed, both, tmp_path):
+    out = tmp_path / "out"
+    for space in ("prompts", "backbone"):
+        found = parsed("landscape", both / "vpt_deep", *SMALL, "--space", space, "--split", "train", "-o", out)[
+            "slices"
+        ]
+        assert {row["space"] for row in found["rows"]} == {space}
+        assert {row["split"] for row in found["rows"]} == {"train"}
+    assert {path.suffix for path in (out / "figures").glob("landscape*")} == {".pdf", ".svg", ".png"}
+
+
+def test_prompts_of_a_run_without_any(call, both):
+    result = call("landscape", both / "ft", *SMALL, "--space", "prompts")
+    assert result.exit_code == 1
+    assert "no prompts" in result.stderr
+
+
+def test_lines_follow_from_the_runs(parsed, both, train, squares, tmp_path):
+    for seed in (1, 2):
+        train(squares, both / f"ft{seed}", "--method", "ft", "--seed", seed)
+    train(squares, both / "mixed", "--method", "mixed")
+    out = tmp_path / "out"
+    found = parsed("landscape", both, "--what", "lines", "--images", 6, "--points", 3, "-o", out)["lines"]
+    kinds = {row["line"]: row["kind"] for row in found["barriers"]}
+    assert sorted(kinds.values()) == sorted(["pretrained to tuned"] * 5 + ["seeds"] * 3 + ["ft to mixed"])
+    assert kinds["ft seed 0 → mixed seed 0"] == "ft to mixed"
+    start = [row for row in found["table"] if row["t"] == 0 and row["kind"] == "pretrained to tuned"]
+    assert [row["loss"] for row in start] == pytest.approx([np.log(3)] * len(start), rel=1e-5)  # a head of zeros
+    ends = {
+        (row["line"], row["split"], row["t"]): row["loss"] for row in found["table"] if row["split"] == "test"
+    }  # fmt: skip
+    whole = ends["pretrained → ft seed 0", "test", 1.0]
+    assert ends["ft seed 0 → ft seed 1", "test", 0.0] == pytest.approx(whole, rel=1e-5)
+    (seeds,) = [row for row in found["pooled"] if row["kind"] == "seeds" and row["split"] == "test"]
+    assert (seeds["n_lines"], seeds["n_seeds"]) == (3, 3)
+    assert (out / "figures" / "landscape-barriers.png").is_file()
+    again = parsed("landscape", both, "--what", "lines", "--images", 6, "--points", 3, "-o", out)["lines"]
+    assert again == found
+
+
+def test_a_run_without_its_weights_is_left_out_with_the_reason(both):
+    runs = [load_run(both / name) for name in ("vpt_deep", "ft")]
+    (both / "ft" / "model.safetensors").unlink()
+    found, left_out = lines_between(runs)
+    assert [line.second for line in found] == ["vpt_deep seed 0"]
+    assert len(left_out) == 1
+    assert "checkpoints rebuild" in left_out[0]
+
+
+def test_an_interrupted_grid_goes_on_where_it_was(both, monkeypatch):
+    run = load_run(both / "vpt_deep")
+    settings = SurfaceSettings(n_images=6, points=3, seeds=(0,), splits=("test",))
+    whole = surfaces_of(run, settings)
+    put, made = pieces.Pieces.put, []
+
+    def interrupt(self, name, arrays):
+        put(self, name, arrays)
+        made.append(name)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pieces.Pieces, "put", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        surfaces_of(run, settings)
+    resumed = surfaces_of(run, settings)
+    assert made == ["0-0-0", "0-0-1", "0-0-2"]
+    assert resumed.frame().equals(whole.frame())
+
+
+def test_workers_give_the_same_numbers(both):
+    run = load_run(both / "vpt_deep")
+    settings = SurfaceSettings(n_images=6, points=3, seeds=(0,))
+    alone, spread = (surfaces_of(run, settings, workers=workers) for workers in (1, 2))
+    assert spread.frame().equals(alone.frame())
+
+
+def test_curvature_and_the_escape_test_are_reached(parsed, both, monkeypatch, tmp_path):
+    """What they measure has tests of its own; here their smallest settings stand for the defaults."""
+    small = CurvatureSettings(spaces=("head",), batches=1, scalings=("none",), k=1, probes=2, m=3)
+    monkeypatch.setitem(curvature.curvature.__kwdefaults__, "options", small)
+    out = tmp_path / "out"
+    asked = ("--what", "curvature", "--images", 6, "--split", "train", "-o", out)
+    found = parsed("landscape", both / "ft", *asked)["curvature"]
+    assert {row["space"] for row in found["rows"]} == {"head"}
+    assert {"eigenvalue", "trace"} <= {row["quantity"] for row in found["summary"]}
+    asked_of = []
+    monkeypatch.setattr(escape, "escape", lambda runs, **settings: asked_of.append(runs) or fail())
+    with pytest.raises(LookupError):
+        parsed("landscape", both / "ft", "--what", "escape")
+    assert [run.info.method for run in asked_of[0]] == ["ft"]
+
+
+def fail():
+    raise LookupError
 
 
 def test_a_folder_that_is_not_there(call, tmp_path):
     result = call("landscape", tmp_path / "none")
     assert result.exit_code == 1
     assert "There is no folder" in result.stderr
+
+
+def test_json_is_one_object_with_what_was_asked(call, both):
+    result = call("landscape", both, "--what", "lines", "--what", "slices", *SMALL, "--json")
+    assert list(json.loads(result.stdout)) == ["lines", "slices"]

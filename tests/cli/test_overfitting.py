@@ -1,15 +1,43 @@
+import pandas as pd
 import pytest
 
 
-def test_overfitting_gives_one_row_a_run(parsed, finished):
-    rows = parsed("overfitting", finished["ft"].folder.parent)
-    assert [row["method"] for row in rows] == sorted(finished)
-    history = finished["ft"].history()
-    test = history[history["split"] == "test"]["loss"]
-    assert rows[sorted(finished).index("ft")]["rise_nats"] == pytest.approx(test.iloc[-1] - test.min())
+def test_overfitting_judges_every_run_and_writes_results_and_figures(parsed, finished, tmp_path):
+    found = parsed("overfitting", finished["ft"].folder.parent, "-o", tmp_path)
+    assert sorted(row["method"] for row in found["rows"]) == sorted(finished)
+    history = finished["ft"].history().query("split == 'test'")["loss"]
+    (row,) = (row for row in found["rows"] if row["method"] == "ft")
+    assert row["rise_from_minimum_nats"] == pytest.approx(history.iloc[-1] - history.min())
+    assert {cell["verdict"] for cell in found["cells"]} == {"cannot tell"}
+    assert [each["verdict"] for each in found["findings"]] == ["inconclusive"] * 2
+    assert found["explanation"][0]["n_tasks"] == 1
+    assert {path.name for path in (tmp_path / "results").iterdir()} >= {"overfitting"}
+    assert (tmp_path / "figures" / "overfitting-gap.pdf").is_file()
+    assert (tmp_path / "figures" / "overfitting-linear.svg").is_file()
 
 
-def test_a_folder_that_is_not_there(call, tmp_path):
+def test_histories_of_other_programs_by_a_table(call, parsed, tmp_path):
+    for seed in range(3):
+        loss = [2.0, 1.0, 2.0 + seed / 100]
+        pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [2, 1, 0.5], "val_loss": loss}).to_csv(
+            tmp_path / f"{seed}.csv", index=False
+        )
+    rows = [("t", "ft", seed, f"{seed}.csv") for seed in range(3)]
+    pd.DataFrame(rows, columns=["task", "method", "seed", "history"]).to_csv(tmp_path / "all.csv", index=False)
+    found = parsed("overfitting", "--table", tmp_path / "all.csv")
+    assert [(cell["n_seeds"], cell["verdict"], cell["accuracy"]) for cell in found["cells"]] == [
+        (3, "overfits", "not known")
+    ]
+    shown = call("overfitting", "--table", tmp_path / "all.csv")
+    assert "A method overfits on a task if the 95% interval" in shown.stderr
+    assert "overfits" in shown.stdout
+
+
+def test_a_table_without_a_column_a_folder_that_is_not_there_and_nothing(call, tmp_path):
+    (tmp_path / "bad.csv").write_text("task,method\n")
+    result = call("overfitting", "--table", tmp_path / "bad.csv")
+    assert "lacks the columns ['seed', 'history']" in result.stderr
     result = call("overfitting", tmp_path / "none")
     assert result.exit_code == 1
-    assert "There is no folder" in result.stderr
+    assert "There is no" in result.stderr
+    assert call("overfitting").exit_code == 2

@@ -10,6 +10,9 @@ import pytest
 import torch
 
 import vptft
+from advise.evidence import block, made, new
+from vptft.advise import measure as advising
+from vptft.advise import record
 from vptft.checkpoints import fairness
 from vptft.checkpoints.recipe import Fact, Recipe
 from vptft.data.images import Skipped
@@ -35,10 +38,19 @@ from vptft.when.quadrants.pairs import TaskPair
 from vptft.when.sensitivity.measure import Sensitivity
 from vptft.when.sensitivity.measure import measure as measure_choices
 from vptft.why import overfitting
-from vptft.why.attention import maps
-from vptft.why.landscape import slices
+from vptft.why.attention import comparison as attention_compared
+from vptft.why.attention import maps, scores
+from vptft.why.landscape import lines, slices, surfaces
+from vptft.why.landscape.directions import random_plane, weights_of
+from vptft.why.landscape.escape.budget import Budget
+from vptft.why.landscape.escape.measure import EscapeTest
+from vptft.why.landscape.escape.measure import measure as measure_escape
+from vptft.why.landscape.evaluation import Sample
+from vptft.why.overfitting import calibration, explanation
 from when.datasize.studies import published, study
 from when.sensitivity.studies import factorial
+from why.landscape.escape.planted import point
+from why.overfitting.histories import compared
 
 SETTINGS = {"key": "k", "images": ["a", "b"], "extent": 0.1, "none": None}
 
@@ -100,6 +112,20 @@ def curves():
     )
 
 
+def calibrations():
+    rng = np.random.default_rng(0)
+    run = calibration.Predicted(
+        task="NA", method="ft, keep best_val", seed=0, logits=rng.normal(size=(40, 3)),
+        labels=rng.integers(0, 3, 40), groups=np.arange(40) // 2,
+    )  # fmt: skip
+    return calibration.measure([run], settings=SETTINGS)
+
+
+def explained(tasks):
+    rng = np.random.default_rng(0)
+    return explanation.measure(compared(rng, np.linspace(0, 1, tasks)), settings=SETTINGS)
+
+
 def sizes():
     rng = np.random.default_rng(0)
     cells = [cell for task in ("null", "001") for cell in study(rng, task=task, images=20)]
@@ -128,12 +154,50 @@ def loss_slice(finished):
     )  # fmt: skip
 
 
+def loss_surfaces(finished):
+    run = finished["linear"]
+    model, axis = run.model(), np.linspace(-1, 1, 3)
+    plane = random_plane(dict(model.named_parameters()), seed=0)
+    sample = Sample(split="test", images=torch.zeros(3, 3, 32, 32), labels=torch.tensor([0, 1, 2]))
+    return surfaces.measure(
+        model, space_name="all", grids=[surfaces.Grid(plane=plane, a=axis, b=axis)], samples=[sample], label=run.label,
+        task="NA", method="linear", settings=SETTINGS,
+    )  # fmt: skip
+
+
+def loss_lines(finished):
+    model = finished["linear"].model()
+    sample = Sample(split="test", images=torch.zeros(2, 3, 32, 32), labels=torch.tensor([0, 1]))
+    end = weights_of(dict(model.named_parameters()))
+    ends = lines.Ends(model=model, first=end, second=end, samples=[sample])
+    line = lines.Line(task="NA", kind="seeds", first="a, b", second="001", seeds=(0, 1), load=lambda: ends)
+    return lines.measure([line], points=3, settings=SETTINGS)
+
+
 def attention(finished, masks):
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     return maps.measure(
         finished["vpt_deep"].model(), finished["ft"].model(), images=images, pixels=(images * 9).to(torch.uint8),
         labels=np.array([0, 1, 2]), ids=("0", "01", "NA"), task="t", masks=masks, settings=SETTINGS,
     )  # fmt: skip
+
+
+def attention_scores(finished, masks, **options):
+    pixels = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    seen = scores.SeenImages(
+        images=pixels / 128 - 1, pixels=pixels, labels=np.arange(6) % 3, ids=("0", "01", "NA", "a, b", "4", "5"),
+        groups=("0", "0", "NA", "NA", "4", "4"), masks=masks,
+    )  # fmt: skip
+    return scores.measure(
+        finished["vpt_deep"].model(), finished["ft"].model(), seen, task="NA", pretraining="random", draw=0,
+        options=scores.ScoreSettings(kinds=("rollout", "gradcam"), steps=2, **options), settings=SETTINGS,
+    )  # fmt: skip
+
+
+def attention_comparison(finished):
+    seen = np.ones((6, 32, 32), dtype=bool)
+    parts = [attention_scores(finished, seen, sample=4, checked=2), attention_scores(finished, None, ways=(), checked=0)]
+    return attention_compared.measure(parts, settings=SETTINGS)
 
 
 def costs(finished):
@@ -177,7 +241,24 @@ def laid_over(finished):
     return reproduction.measure(own, load(), settings=SETTINGS)
 
 
+def advice(tasks):
+    return advising.measure(new(task="NA"), [block(made(np.random.default_rng(0), tasks=tasks))], settings=SETTINGS)
+
+
+def track_record():
+    return record.measure([block(made(np.random.default_rng(0)), name="a, b")], settings=SETTINGS)
+
+
+def escapes():
+    budget = Budget(steps=1, batch_size=8, rates=(1e-3,), network_rates=(1e-3,))
+    return measure_escape(point("none", task="NA"), variants=("joint",), prompts=2, budget=budget, settings=SETTINGS)
+
+
 MADE = {
+    "escape": lambda finished: escapes(),
+    "advice": lambda finished: advice(8),
+    "advice without a record": lambda finished: advice(4),
+    "advice, record": lambda finished: track_record(),
     "recipes": lambda finished: fair({"epochs": Fact(1, "a, b.txt:1")}, {"epochs": Fact("NA", "c")}),
     "distance": lambda finished: between(12),
     "distance by class, extrapolated": lambda finished: between(40, per_class=True, debias="infinity"),
@@ -186,12 +267,17 @@ MADE = {
     "quadrants": lambda finished: plane(),
     "quadrants, no contrast": lambda finished: plane_without_contrasts(),
     "curves": lambda finished: curves(),
+    "calibration": lambda finished: calibrations(),
+    "overfitting and gap": lambda finished: explained(6),
+    "overfitting and gap, few tasks": lambda finished: explained(2),
     "data size": lambda finished: sizes(),
     "data size, published": lambda finished: published_sizes(),
     "sensitivity": lambda finished: choices({1: {"NA": 5, "a, b": 1}, 10: {"NA": 3, "a, b": 2}}, 3),
     "sensitivity, one draw": lambda finished: choices({1: {"NA": 5}, 10: {"NA": 3}}, 1),
     "sensitivity, nothing varies": lambda finished: choices({1: {"NA": 5}}, 2),
     "slice": loss_slice,
+    "slices": loss_surfaces,
+    "lines": loss_lines,
     "attention": lambda finished: attention(finished, np.ones((3, 32, 32), dtype=bool)),
     "profile": costs,
     "published": lambda finished: claims.measure(load(), settings=SETTINGS),
@@ -199,11 +285,18 @@ MADE = {
     "reproduction": laid_over,
     "objective": lambda finished: objectives(),
     "objective measures": lambda finished: objective_measures(),
+    "attention scores": lambda finished: attention_scores(finished, None, sample=4, checked=2),
+    "attention scores, nothing checked": lambda finished: attention_scores(finished, None, ways=(), checked=0, shown=0),
+    "attention comparison": attention_comparison,
     "attention without masks": lambda finished: attention(finished, None),
 }
 KINDS = (
-    fairness.Fairness, distance.SetDistance, quadrant_plane.Quadrants, overfitting.OverfittingCurves, slices.LossSlice,
-    maps.AttentionMaps, profile.Profile, disparity.Disparity, comparison.Comparison, DataSize, Sensitivity,
+    advising.Advice, record.Record,
+    fairness.Fairness, distance.SetDistance, quadrant_plane.Quadrants, overfitting.OverfittingCurves,
+    calibration.Calibration, explanation.Explanation, slices.LossSlice,
+    surfaces.Surfaces, lines.Lines,
+    maps.AttentionMaps, scores.AttentionScores, attention_compared.AttentionComparison, profile.Profile, disparity.Disparity, comparison.Comparison, DataSize, Sensitivity,
+    EscapeTest,
     claims.Published, audit.Audit, reproduction.Reproduction,
 )  # fmt: skip
 
@@ -225,7 +318,7 @@ def same(first, second):
 
 def test_every_result_of_the_package_is_held_to_this_contract():
     for module in pkgutil.walk_packages(vptft.__path__, "vptft."):
-        if module.name.startswith(("vptft.when.", "vptft.why.")):
+        if module.name.startswith(("vptft.when.", "vptft.why.", "vptft.advise.")):
             importlib.import_module(module.name)
     found = {kind for kind in Result.__subclasses__() if kind.__module__.startswith("vptft.")}
     assert found == set(KINDS)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from vptft.cli import quickstart as command
 from vptft.cli.app import app
-from vptft.report.assembly import landscape
+from vptft.report.assembly import study
 from vptft.tuning import protocols
 
 
@@ -28,14 +28,14 @@ def written(folder):
 
 
 def test_interrupted_resumed_and_repeated(quickstart, monkeypatch, tmp_path):
-    measured = landscape.loss_slice
+    measured = study.loss_slice
 
     def interrupted(run, **settings):
         if run.info.method == "ft":
             raise KeyboardInterrupt
         return measured(run, **settings)
 
-    monkeypatch.setattr(landscape, "loss_slice", interrupted)
+    monkeypatch.setattr(study, "loss_slice", interrupted)
     stopped = quickstart()
     assert stopped.exit_code == 130
     assert "the same command goes on" in stopped.stderr
@@ -43,7 +43,7 @@ def test_interrupted_resumed_and_repeated(quickstart, monkeypatch, tmp_path):
     assert len(trained) == 4
     assert not (tmp_path / "page" / "index.html").exists()
 
-    monkeypatch.setattr(landscape, "loss_slice", measured)
+    monkeypatch.setattr(study, "loss_slice", measured)
     finished = quickstart("--json")
     assert finished.exit_code == 0
     assert json.loads(finished.stdout)["page"].endswith("index.html")

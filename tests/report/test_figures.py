@@ -448,20 +448,17 @@ def test_many_sets_and_spaces_widen_the_figure_rather_than_cover_each_other():
     assert len({text.get_position()[1] for text in spaces.axes[0].texts if text.get_text().startswith("ρ")}) > 7
 
 
-def test_overfitting_draws_every_curve_with_its_name_at_the_end():
+def test_overfitting_draws_every_curve_with_its_method_s_name_at_the_end():
     result = make_curves(seeds=(0, 1, 2))
     figure = draw_overfitting(result)
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(TASKS)
     axes = figure.axes[0]
     named = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
-    assert set(named) == {"VPT train", "VPT test", "FT train", "FT test"}
-    assert len(axes.lines) == 4 * (1 + 3)
-    frame = result.frame().query("task == 'photo/category' and method == 'ft' and split == 'test'")
-    assert np.allclose(named["FT test"].get_ydata(), frame.groupby("epoch")["loss"].mean())
+    assert {"VPT train", "VPT test", "FT train", "FT test"} <= set(named)
     assert same_color(named["FT test"].get_color(), FT.colour)
     assert named["FT test"].is_dashed()
     assert not named["FT train"].is_dashed()
-    assert {text.get_text() for text in axes.texts} == set(named)
+    assert {text.get_text() for text in axes.texts} == {"VPT", "FT"}
     assert axes.get_yscale() == "log"
 
 
@@ -470,7 +467,7 @@ def test_overfitting_survives_a_loss_of_zero_one_epoch_and_an_unknown_method():
     zero = replace(curves, curves=curves.curves.assign(loss=0.0))
     for result in (curves, zero):
         figure = draw_overfitting(result)
-        assert "mine test" in texts(figure)
+        assert "mine" in texts(figure)
         assert to_png(figure, dpi=50)
 
 

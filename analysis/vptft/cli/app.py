@@ -3,10 +3,12 @@
 import typer
 
 from vptft.cli import (
+    advise,
     attention,
     checkpoints,
     datasize,
     distances,
+    features,
     landscape,
     objective,
     overfitting,
@@ -17,6 +19,7 @@ from vptft.cli import (
     runs,
     sweeps,
     tasks,
+    why,
 )
 from vptft.cli.options import guarded
 
@@ -48,6 +51,8 @@ def _root(
 
 
 app.command(rich_help_panel="Start here")(guarded(quickstart.quickstart))
+app.command(rich_help_panel="Start here")(guarded(advise.advise))
+app.command(rich_help_panel="Start here")(guarded(why.why))
 app.add_typer(distances.app, name="fid", rich_help_panel="When")
 app.command(rich_help_panel="When")(guarded(objective.objective))
 app.command(rich_help_panel="When")(guarded(quadrants.quadrants))
@@ -56,6 +61,7 @@ app.command(rich_help_panel="When")(guarded(datasize.sensitivity))
 app.add_typer(published.app, name="published", rich_help_panel="When")
 app.command(rich_help_panel="Why")(guarded(overfitting.overfitting))
 app.command(rich_help_panel="Why")(guarded(landscape.landscape))
+app.command(rich_help_panel="Why")(guarded(features.features))
 app.command(rich_help_panel="Why")(guarded(attention.attention))
 app.command(rich_help_panel="Runs and data")(guarded(runs.train))
 app.command(rich_help_panel="Runs and data")(guarded(sweeps.protocol))

@@ -1,44 +1,196 @@
-"""``landscape``, from runs."""
+"""``landscape``, from runs: slices, lines, curvature and the escape test."""
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vptft.cli.options import Json, Out, Runs, Seed, progress, write_table
+from vptft.cli.options import Json, Out, Runs, Seed, progress, records, say, write_json, write_table
 
-Images = Annotated[int, typer.Option("--images", help="Test images, drawn by --seed.", min=1)]
+if TYPE_CHECKING:
+    from vptft.checkpoints.native import Run
+
+
+class What(StrEnum):
+    """What is looked at."""
+
+    SLICES = "slices"
+    LINES = "lines"
+    CURVATURE = "curvature"
+    ESCAPE = "escape"
+
+
+class Images(StrEnum):
+    """Of which images the loss is."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+
+Space = Literal["prompts", "head", "prompts and head", "backbone", "all"]
+BATCHES = 3
+"""Batches the images of a split are divided into."""
 
 
 def landscape(
     folders: Runs,
-    images: Images = 64,
-    points: Annotated[int, typer.Option(help="Odd number of points a side.", min=3)] = 11,
-    extent: Annotated[float, typer.Option(help="Largest step, in filter norms.")] = 0.5,
+    what: Annotated[list[What] | None, typer.Option("--what", help="Repeatable [default: slices].")] = None,
+    space: Annotated[
+        Space | None, typer.Option(help="What moves in slices [default: prompts and head where there are prompts].")
+    ] = None,
+    split: Annotated[list[Images] | None, typer.Option("--split", help="Repeatable [default: both].")] = None,
+    points: Annotated[int, typer.Option(help="Points a side or line; odd for slices.", min=3)] = 11,
+    extent: Annotated[float, typer.Option(help="Largest step of a slice, in filter norms.")] = 0.5,
+    seeds: Annotated[int, typer.Option(help="Random planes a run; with fewer than 3 a slice is a picture.", min=1)] = 3,
+    dimensions: Annotated[int, typer.Option(help="Of the slices.", min=1, max=2)] = 2,
+    images: Annotated[int, typer.Option(help="Images of each split, drawn by --seed.", min=BATCHES)] = 64,
+    curve_steps: Annotated[
+        int, typer.Option(help="Training steps of a curve around each line's barrier; 0 for none.", min=0)
+    ] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that share the rows of a grid.", min=1)] = 1,
     seed: Seed = 0,
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """A two-dimensional slice of the test loss around each run: a picture, not evidence.
+    """The loss around runs and between them: slices, lines and their barriers, curvature, the escape test.
 
-    Example: `vptft-analyze landscape checkpoints/quickstart/photo-count -o reports/mine`
+    Images are so many for each split, and for each batch of curvature. Lines follow from the runs given: pretrained to each, between seeds, FT to Mixed, FT to FT-then-PT. A slice is a
+    picture; what it says of a run is the mean rise over directions and batches.
+
+    Example: `vptft-analyze landscape checkpoints/suite/photo-count --what slices --what lines -o reports/mine`
     """
+    from vptft.checkpoints.native import find_runs
+    from vptft.report.assembly.landscape import SPLITS, SurfaceSettings
+
+    wanted = tuple(dict.fromkeys(str(each) for each in what or (What.SLICES,)))
+    splits = tuple(each for each in SPLITS if not split or Images(each) in split)
+    runs = find_runs(folders)
+    results = out / "results" if out else None
+    settings = SurfaceSettings(
+        space=space, splits=splits, n_images=images, batches=BATCHES, points=points if "slices" in wanted else 3,
+        extent=extent, dimensions=dimensions, seeds=tuple(range(seed, seed + seeds)),
+    )  # fmt: skip
+    lines = {"splits": splits, "n_images": images, "points": points, "curve_steps": curve_steps, "seed": seed}
+    make: dict[str, Callable[..., dict[str, Any]]] = {
+        "slices": lambda: _slices(runs, settings, workers, results, out, shown=not json),
+        "lines": lambda: _lines(runs, lines, results, out, shown=not json),
+        "curvature": lambda: _curvature(runs, splits, images, seed, results, out, shown=not json),
+        "escape": lambda: _escape(runs, seed, results, out, shown=not json),
+    }
+    found = {name: make[name]() for name in wanted}
+    if json:
+        write_json(found)
+
+
+def _slices(
+    runs: "Sequence[Run]", settings: Any, workers: int, results: Path | None, out: Path | None, *, shown: bool
+) -> dict[str, Any]:
     import pandas as pd
 
-    from vptft.checkpoints.native import find_runs
-    from vptft.report.assembly.landscape import loss_slice
-    from vptft.report.figures.landscape import draw_slices
+    from vptft.report.assembly.landscape import surfaces_of
+    from vptft.report.figures.style import save_figure
+    from vptft.report.figures.surfaces import MOST, draw_profiles, draw_surfaces
+    from vptft.storage import slug
+
+    found = []
+    with progress() as start:
+        for run in runs:
+            folder = results / "landscape-slices" / slug(str(run.folder)) if results else None
+            bar = start(run.label)
+            found.append(surfaces_of(run, settings, workers=workers, folder=folder, on_row=bar))
+    rises = pd.concat([item.rises().assign(run=item.label, space=item.space) for item in found], ignore_index=True)
+    if out:
+        save_figure(draw_profiles(found), out / "figures" / "landscape-profiles")
+        for task in dict.fromkeys(item.task for item in found) if settings.dimensions > 1 else ():
+            own = [item for item in found if item.task == task]
+            for part in range(0, len(own), MOST):
+                for split in settings.splits:
+                    name = slug(f"landscape {task} {split}" + (f" {part // MOST + 1}" if len(own) > MOST else ""))
+                    save_figure(draw_surfaces(own[part : part + MOST], split=split), out / "figures" / name)
+    if shown:
+        write_table(rises[["run", "space", *rises.columns.drop(["run", "space"])]], as_json=False, title="Rise of loss")
+    rows = [item.frame().assign(run=item.label, task=item.task, method=item.method, space=item.space) for item in found]
+    return {"rises": records(rises), "rows": records(pd.concat(rows, ignore_index=True))}
+
+
+def _lines(
+    runs: "Sequence[Run]", settings: dict[str, Any], results: Path | None, out: Path | None, *, shown: bool
+) -> dict[str, Any]:
+    from vptft.report.assembly.lines import lines_of
+    from vptft.report.figures.lines import START, draw_barriers, draw_lines
+    from vptft.report.figures.style import save_figure
+
+    with progress() as start:
+        folder = results / "landscape-lines" if results else None
+        found = lines_of(runs, **settings, folder=folder, on_line=start("lines"))
+    for reason in found.settings["left_out"]:
+        say(f"left out: {reason}")
+    if out:
+        save_figure(draw_lines(found), out / "figures" / "landscape-lines")
+        if (found.barriers["kind"] != START).any():
+            save_figure(draw_barriers(found), out / "figures" / "landscape-barriers")
+    if shown:
+        columns = ["task", "line", "path", "split", "barrier", "low", "high", "at", "accuracy_drop", "heads_moved"]
+        write_table(found.barriers[columns], as_json=False, title="Barriers above the ends (nats), over images")
+        write_table(found.pooled, as_json=False, title="Over seeds")
+    return {name: records(getattr(found, name)) for name in ("barriers", "pooled", "table")}
+
+
+def _curvature(
+    runs: "Sequence[Run]", splits: Sequence[Any], images: int, seed: int, results: Path | None, out: Path | None, *,
+    shown: bool,
+) -> dict[str, Any]:  # fmt: skip
+    import pandas as pd
+
+    from vptft.report.assembly.curvature import curvature
+    from vptft.report.figures.curvature import draw_curvature
     from vptft.report.figures.style import save_figure
     from vptft.storage import slug
 
-    runs = find_runs(folders)
-    results = []
+    summaries, rows = [], []
     with progress() as start:
-        done = start("loss slices", len(runs))
-        for i, run in enumerate(runs):
-            folder = out / "results" / "landscape" / slug(str(run.folder)) if out else None
-            results.append(loss_slice(run, n_images=images, points=points, extent=extent, seed=seed, folder=folder))
-            done(i + 1, len(runs))
+        for split in splits:
+            found = []
+            for run in runs:
+                folder = results / "curvature" / slug(f"{run.folder} {split}") if results else None
+                bar = start(f"curvature, {run.label}, {split}")
+                found.append(curvature(run, n_images=images, split=split, seed=seed, folder=folder, on_cell=bar))
+            if out:
+                save_figure(draw_curvature(found), out / "figures" / f"curvature-{split}")
+            who = [{"run": item.label, "split": split} for item in found]
+            summaries += [item.summary().assign(**own) for item, own in zip(found, who, strict=True)]
+            rows += [item.frame().assign(**own) for item, own in zip(found, who, strict=True)]
+    summary = pd.concat(summaries, ignore_index=True)
+    if shown:
+        columns = ["run", "split", "space", "scaling", "quantity", "rank", "value", "lowest", "highest", "reading"]
+        write_table(summary[columns], as_json=False, title="Curvature: invariant scalings first")
+    return {"summary": records(summary), "rows": records(pd.concat(rows, ignore_index=True))}
+
+
+def _escape(runs: "Sequence[Run]", seed: int, results: Path | None, out: Path | None, *, shown: bool) -> dict[str, Any]:
+    from vptft.report.assembly.escape import EscapeOptions, escape
+    from vptft.report.figures.escape import draw_escape
+    from vptft.report.figures.style import save_figure
+
+    with progress() as start:
+        folder = results / "escape" if results else None
+        found = escape(runs, options=EscapeOptions(seed=seed), folder=folder, on_point=start("escape test"))
     if out:
-        save_figure(draw_slices(results), out / "figures" / "landscape")
-    frames = [result.frame().assign(task=result.task, method=result.method) for result in results]
-    write_table(pd.concat(frames, ignore_index=True), as_json=json)
+        save_figure(draw_escape(found), out / "figures" / "escape")
+    return _told(found, shown=shown)
+
+
+def _told(found: Any, *, shown: bool) -> dict[str, Any]:
+    """Write a result's table and its findings for a reader; gives both as plain values."""
+    from vptft.evidence.findings import to_table
+    from vptft.evidence.verdicts import RULE
+
+    findings = to_table(found.findings())
+    if shown:
+        write_table(found.frame(), as_json=False, title=found.analysis)
+        if len(findings):
+            write_table(findings, as_json=False, title="Verdict")
+            say(RULE)
+    return {"rows": records(found.frame()), "findings": records(findings)}

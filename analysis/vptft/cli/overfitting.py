@@ -1,25 +1,111 @@
-"""``overfitting``, from runs."""
+"""``overfitting``, from runs and from histories of other programs."""
 
-from typing import Annotated
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vptft.cli.options import Json, Out, Runs, write_table
+from vptft.cli.options import Json, Out, Seed, records, say, write_json, write_rows, write_table
 
-Images = Annotated[int, typer.Option("--images", help="Test images, drawn by --seed.", min=1)]
+if TYPE_CHECKING:
+    from vptft.evidence.findings import Finding
+
+SHOWN = (
+    "task", "method", "n_train", "n_seeds", "onset_epoch", "rise_nats", "rise_low", "rise_high", "loss_gap_nats",
+    "accuracy_change_points", "accuracy", "verdict",
+)  # fmt: skip
+CALIBRATION = (
+    "accuracy", "nll", "nll_scaled", "confidence_nats", "rise_nats", "rise_left_nats", "temperature", "ece",
+    "ece_floor", "l2_debiased",
+)  # fmt: skip
 
 
-def overfitting(folders: Runs, out: Out = None, json: Json = False) -> None:
-    """Training and test loss per epoch, and how far the test loss rises after its minimum.
+def overfitting(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Run folders, or folders that hold runs.", metavar="[RUNS]")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="CSV of histories of other programs: task,method,seed,history (a path from the CSV)."),
+    ] = None,
+    seed: Seed = 0,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Whether each method overfits, whether confidence alone raises its loss, and whether that explains the gap.
 
-    Example: `vptft-analyze overfitting checkpoints/quickstart -o reports/mine`
+    Example: `vptft-analyze overfitting checkpoints/suite -o reports/mine`
     """
-    from vptft.checkpoints.native import find_runs
-    from vptft.report.assembly.overfitting import curves
+    from vptft.errors import NotApplicable
+    from vptft.report.assembly import overfitting as assembly
     from vptft.report.figures.overfitting import draw_overfitting
+    from vptft.report.figures.overfitting_gap import draw_overfitting_gap
     from vptft.report.figures.style import save_figure
+    from vptft.why.overfitting.onset import RULE
 
-    result = curves(find_runs(folders), folder=out / "results" / "overfitting" if out else None)
+    if not folders and table is None:
+        raise typer.BadParameter("give runs, or --table")
+    found = assembly.histories_in(folders) if folders else assembly.Found([], [], [])
+    others = [*found.others, *(assembly.histories_of(table) if table else [])]
+    results = out / "results" if out else None
+    result = assembly.curves(
+        found.runs, others=others, left_out=found.left_out, folder=results and results / "overfitting"
+    )
+    calibrated = explained = None
+    if found.runs:
+        calibrated = assembly.calibrations(found.runs, result, seed=seed, folder=results and results / "calibration")
+        try:
+            explained = assembly.explained(found.runs, result, folder=results and results / "overfitting-gap")
+        except NotApplicable as error:
+            say(error.problem)
     if out:
-        save_figure(draw_overfitting(result), out / "figures" / "overfitting")
-    write_table(result.runs, as_json=json)
+        figures = out / "figures"
+        save_figure(draw_overfitting(result), figures / "overfitting")
+        save_figure(draw_overfitting(result, scale="linear"), figures / "overfitting-linear")
+        if result.frame()["accuracy"].notna().any():
+            save_figure(draw_overfitting(result, quantity="accuracy"), figures / "overfitting-accuracy")
+        if explained is not None:
+            save_figure(draw_overfitting_gap(explained), figures / "overfitting-gap")
+    for reason in result.settings["left_out"]:
+        say(f"left out: {reason}")
+    findings = [*result.findings(), *(explained.findings() if explained is not None else ())]
+    if json:
+        write_json({
+            "settings": dict(result.settings), "rows": records(result.runs), "cells": records(result.cells),
+            "printed": records(result.printed),
+            "calibration": records(calibrated.frame()) if calibrated is not None else [],
+            "explanation": records(explained.terms) if explained is not None else [],
+            "findings": [asdict(each) for each in findings],
+        })  # fmt: skip
+        return
+    write_table(result.cells[list(SHOWN)], as_json=False, title="Held-out loss since its onset, over seeds")
+    if calibrated is not None:
+        means = calibrated.frame().groupby(["task", "method", "n_train"], as_index=False)[list(CALIBRATION)].mean()
+        write_table(means, as_json=False, title="Calibration on test images, mean over seeds")
+    if len(result.printed):
+        write_table(result.printed, as_json=False, title="Beside the paper's printed counts")
+    _write_findings(findings)
+    say(RULE)
+
+
+def _write_findings(findings: "list[Finding]") -> None:
+    """Write each finding with its verdict, and on stderr the rule that gave it."""
+    from vptft.evidence.verdicts import RULE
+
+    write_rows([_row(each) for each in findings], title="Verdict")
+    say(RULE)
+
+
+def _row(finding: "Finding") -> dict[str, Any]:
+    from vptft.report.figures.style import with_interval
+
+    said = ""
+    if finding.effect is not None:
+        nan = float("nan")
+        ends = (nan if end is None else end for end in (finding.low, finding.high))
+        said = f"{with_interval(finding.effect, *ends)} {finding.unit}"
+    return {
+        "hypothesis": finding.hypothesis, "statement": finding.statement, "verdict": finding.verdict, "effect": said,
+        "reason": finding.reason,
+    }  # fmt: skip

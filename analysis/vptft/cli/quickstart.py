@@ -1,10 +1,8 @@
 """``quickstart``: train, measure, report, on the embedded suite; a list of steps, each of which resumes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,22 +10,13 @@ from vptft.cli.options import BackboneName, Device, Json, progress, say, write_j
 
 if TYPE_CHECKING:
     from vptft.checkpoints.native import Run
-    from vptft.checkpoints.pairs import RunPair
+    from vptft.report.assembly.study import Step
     from vptft.tuning.plan import Plan
     from vptft.tuning.sweep import Job
 
 REFERENCE = "photos"
-N_SLICE, SLICE_POINTS, SLICE_EXTENT, N_ATTENTION = 16, 7, 0.5, 24
-"""Images, points a side and extent of slices; images of attention maps."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A part of the quickstart: its label, its share of the time, and what it does."""
-
-    label: str
-    weight: float
-    go: Callable[[], object]
+DISTANCE, N_SLICE, SLICE_POINTS, N_ATTENTION = 300, 16, 7, 24
+"""Images of a distance where the plan takes all; images and points a side of slices; images of attention maps."""
 
 
 def quickstart(
@@ -98,59 +87,22 @@ TRAINING_SHARE = 0.6
 """Part of the whole time that goes into training; for the time left only."""
 
 
-def measuring(plan: "Plan", runs: "Sequence[Run]", folder: Path, out: Path, device: str) -> list[Step]:
+def measuring(plan: "Plan", runs: "Sequence[Run]", folder: Path, out: Path, device: str) -> "list[Step]":
     """Return what is measured and written after training, in order."""
-    from vptft.checkpoints.pairs import pair_runs
-    from vptft.data import registry
-    from vptft.features.extractors import load_extractor
-    from vptft.report.assembly.attention import attention_maps
-    from vptft.report.assembly.distances import distance, statistics
-    from vptft.report.assembly.landscape import loss_slice
-    from vptft.report.assembly.overfitting import curves
-    from vptft.report.assembly.quadrants import quadrant_plane
-    from vptft.report.assembly.recipes import fairness_of, study_summary
+    from vptft.report.assembly.study import RunStudy, Sizes, Step, facts_of
     from vptft.report.pages.page import build_page
-    from vptft.storage import slug, write_json
-    from vptft.when.distribution.distance import DistanceSettings
+    from vptft.storage import write_json
 
-    results = out / "results"
-    pairs = pair_runs(runs)
-    first = [pair for pair in pairs if pair.vpt.info.seed == plan.seeds[0]]
-    info = runs[0].info
-
-    def measured() -> dict[str, Any]:
-        network = load_extractor(f"{info.backbone}:{info.image_size}", device=device)
-        n = plan.sizes[0]
-        origin = statistics(registry.images(REFERENCE, n=n), network)
-        return {
-            task: distance(
-                origin,
-                statistics(registry.images(f"{task}:train", n=n), network),
-                options=DistanceSettings(),
-                folder=results / "distance" / slug(task),
-            )
-            for task in plan.tasks
-        }
-
-    def slice_of(run: "Run") -> object:
-        target = results / "landscape" / f"{slug(run.info.task)}-{run.info.method}"
-        return loss_slice(run, n_images=N_SLICE, points=SLICE_POINTS, extent=SLICE_EXTENT, seed=0, folder=target)
-
-    def maps_of(pair: "RunPair") -> object:
-        target = results / "attention" / slug(pair.vpt.info.task)
-        return attention_maps(pair, n_images=N_ATTENTION, seed=0, folder=target)
+    study = RunStudy(
+        runs=runs, out=out, reference=REFERENCE, device=device,
+        sizes=Sizes(
+            distance=plan.sizes[0] or DISTANCE, slice_images=N_SLICE, slice_points=SLICE_POINTS, maps=N_ATTENTION
+        ),
+    )  # fmt: skip
 
     def page() -> None:
-        write_json(results / "study.json", study_summary(plan, runs, pairs, folder, reference=REFERENCE))
+        write_json(study.results / "study.json", facts_of(study, folder, size=plan.name))
         title = f"VPT or full finetuning? The embedded suite, size {plan.name}"
-        build_page(results, out / "index.html", title=title, figures=out / "figures")
+        build_page(study.results, out / "index.html", title=title, figures=out / "figures")
 
-    return [
-        Step("distances", 20, measured),
-        Step("recipes", 1, lambda: fairness_of(pairs, folder=results / "fairness")),
-        Step("quadrants", 1, lambda: quadrant_plane(pairs, measured(), seed=0, folder=results / "quadrants")),
-        Step("curves", 1, lambda: curves(runs, folder=results / "overfitting")),
-        *(Step(f"loss slice: {run.label}", 7, partial(slice_of, run)) for p in first for run in (p.vpt, p.ft)),
-        *(Step(f"attention: {pair.vpt.info.task}", 3, partial(maps_of, pair)) for pair in first),
-        Step("page", 8, page),
-    ]
+    return [*study.steps(), Step("page", 8, page)]

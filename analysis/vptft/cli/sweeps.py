@@ -74,7 +74,9 @@ def sweep(
 
 
 def protocol(
-    name: Annotated[str, typer.Argument(help="suite, suite-98, vtab1k, datasize, oneshot, controls or prompts.")],
+    name: Annotated[
+        str, typer.Argument(help="suite, suite-98, vtab1k, datasize, oneshot, controls, prompts, overfitting.")
+    ],
     tasks: Annotated[
         list[str] | None, typer.Argument(help="Tasks, or collections of them [default: the protocol's].")
     ] = None,

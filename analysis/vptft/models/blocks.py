@@ -58,50 +58,99 @@ def block_rows(
     query, key, value = queries_keys_values(block.attn, normed, before=before, rows=rows)
     drop = block.attn.attn_drop.p if block.training else 0.0
     mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=drop)
-    mixed = mixed.transpose(1, 2).flatten(2)
-    mixed = block.attn.norm(mixed)
-    if block.attn.gate is not None:
-        mixed = mixed * block.attn.gate(normed[:, rows]).sigmoid()
-    mixed = block.attn.proj_drop(block.attn.proj(mixed))
-    out = tokens[:, rows] + block.drop_path1(block.ls1(mixed))
-    return out + block.drop_path2(block.ls2(block.mlp(block.norm2(out))))
+    return _finish(block, tokens[:, rows], normed[:, rows], mixed)
+
+
+def block_and_attention(
+    block: Block, tokens: torch.Tensor, *, prefix: torch.Tensor | None = None, at: int = 0, rows: slice = slice(None)
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give what :func:`block_rows` gives, and the attention ``(B, heads, rows, P + K)`` it was made with.
+
+    The fused kernel forms no probabilities, so this takes the explicit softmax. While gradients are on, the output
+    depends on these very probabilities, in a frozen network too: ``autograd.grad`` with respect to them works.
+
+    Parameters
+    ----------
+    block, tokens, prefix, rows
+        As for :func:`block_rows`.
+    at
+        How many tokens stand before the prompts' columns.
+    """
+    normed = block.norm1(tokens)
+    before = None if prefix is None else block.norm1(prefix)
+    query, key, value = queries_keys_values(block.attn, normed, before=before, at=at, rows=rows)
+    probabilities = _softmax(query * block.attn.scale @ key.transpose(-2, -1))
+    if torch.is_grad_enabled():
+        probabilities.requires_grad_()
+    mixed = block.attn.attn_drop(probabilities) @ value
+    return _finish(block, tokens[:, rows], normed[:, rows], mixed), probabilities
 
 
 def attention_probabilities(
-    block: Block, tokens: torch.Tensor, *, prefix: torch.Tensor | None = None, rows: slice = slice(None)
+    block: Block, tokens: torch.Tensor, *, prefix: torch.Tensor | None = None, at: int = 0, rows: slice = slice(None)
 ) -> torch.Tensor:
-    """Softmax attention ``(B, heads, rows, P + K)``: prompt columns first where there is a prefix."""
-    before = None if prefix is None else block.norm1(prefix)
-    query, key, _ = queries_keys_values(block.attn, block.norm1(tokens), before=before, rows=rows)
-    return (query * block.attn.scale @ key.transpose(-2, -1)).softmax(dim=-1)
+    """Softmax attention ``(B, heads, rows, P + K)`` alone, the prompts' columns after the first ``at`` tokens."""
+    attn, normed = block.attn, block.norm1(tokens)
+    query = attn.q_norm(_heads(attn, _project(attn, normed[:, rows], 0, 1)))
+    key = attn.k_norm(_heads(attn, _project(attn, normed, 1, 2)))
+    if prefix is not None:
+        key = _inserted(attn.k_norm(_heads(attn, _project(attn, block.norm1(prefix), 1, 2))), key, at)
+    return _softmax(query * attn.scale @ key.transpose(-2, -1))
 
 
 def queries_keys_values(
-    attn: Attention, normed: torch.Tensor, *, before: torch.Tensor | None, rows: slice = slice(None)
+    attn: Attention, normed: torch.Tensor, *, before: torch.Tensor | None, at: int = 0, rows: slice = slice(None)
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Queries of ``rows``, keys and values of ``before`` and all tokens; each ``(B, heads, n, head_dim)``."""
+    """Queries of ``rows``, keys and values of all tokens, ``before`` in their midst; each ``(B, heads, n, head_dim)``.
+
+    ``at`` tokens come before the prefix. No output depends on it; the order of the attention's columns does.
+    """
     width = attn.attn_dim
     if rows == slice(None):
         query, key, value = (_heads(attn, part) for part in attn.qkv(normed).split(width, dim=-1))
     else:
-        weight, bias = attn.qkv.weight, attn.qkv.bias
-        query = _heads(attn, F.linear(normed[:, rows], weight[:width], None if bias is None else bias[:width]))
+        query = _heads(attn, _project(attn, normed[:, rows], 0, 1))
         key, value = _keys_values(attn, normed)
     query, key = attn.q_norm(query), attn.k_norm(key)
     if before is not None:
         prefix_key, prefix_value = _keys_values(attn, before)
-        batch = normed.shape[0]
-        key = torch.cat([attn.k_norm(prefix_key).expand(batch, -1, -1, -1), key], dim=2)
-        value = torch.cat([prefix_value.expand(batch, -1, -1, -1), value], dim=2)
+        key = _inserted(attn.k_norm(prefix_key), key, at)
+        value = _inserted(prefix_value, value, at)
     return query, key, value
 
 
+def _inserted(prefix: torch.Tensor, whole: torch.Tensor, at: int) -> torch.Tensor:
+    prefix = prefix.expand(len(whole), -1, -1, -1)
+    return torch.cat([whole[:, :, :at], prefix, whole[:, :, at:]] if at else [prefix, whole], dim=2)
+
+
+def _finish(block: Block, tokens: torch.Tensor, normed: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+    """All of the block after the values are mixed, ``(B, heads, n, head_dim)``, for the tokens that want it."""
+    mixed = block.attn.norm(mixed.transpose(1, 2).flatten(2))
+    if block.attn.gate is not None:
+        mixed = mixed * block.attn.gate(normed).sigmoid()
+    mixed = block.attn.proj_drop(block.attn.proj(mixed))
+    out = tokens + block.drop_path1(block.ls1(mixed))
+    return out + block.drop_path2(block.ls2(block.mlp(block.norm2(out))))
+
+
 def _keys_values(attn: Attention, normed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    weight, bias = attn.qkv.weight, attn.qkv.bias
-    width = attn.attn_dim
-    both = F.linear(normed, weight[width:], None if bias is None else bias[width:])
-    key, value = both.split(width, dim=-1)
+    key, value = _project(attn, normed, 1, 3).split(attn.attn_dim, dim=-1)
     return _heads(attn, key), _heads(attn, value)
+
+
+def _project(attn: Attention, normed: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    """Parts ``first`` to ``last`` (exclusive) of query, key and value, ``(B, n, parts * attn_dim)``."""
+    part = slice(first * attn.attn_dim, last * attn.attn_dim)
+    return F.linear(normed, attn.qkv.weight[part], None if attn.qkv.bias is None else attn.qkv.bias[part])
+
+
+def _softmax(scores: torch.Tensor) -> torch.Tensor:
+    """Softmax over the keys; into the scores' own memory where no gradient wants them.
+
+    A second buffer of ``B heads T^2`` numbers costs more in fresh pages than the softmax itself.
+    """
+    return scores.softmax(dim=-1) if torch.is_grad_enabled() else torch.softmax(scores, dim=-1, out=scores)
 
 
 def _heads(attn: Attention, x: torch.Tensor) -> torch.Tensor:

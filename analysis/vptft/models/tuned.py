@@ -10,7 +10,13 @@ from torch import nn
 
 from vptft.errors import NotApplicable, SettingsError
 from vptft.models import swin
-from vptft.models.blocks import attention_probabilities, block_rows, is_plain, require_plain
+from vptft.models.blocks import (
+    attention_probabilities,
+    block_and_attention,
+    block_rows,
+    is_plain,
+    require_plain,
+)
 from vptft.models.layout import TokenLayout
 from vptft.models.prompts import Prompts, PromptSpec, StagePrompts
 
@@ -25,8 +31,9 @@ class LayerAttention(NamedTuple):
     layer
         Index from the input, 0 first.
     probabilities
-        ``(B, heads, rows, T)``, columns in the order of the model's layout. ``rows`` is T, or the kept tokens where
-        the prompts entered as keys and values only.
+        ``(B, heads, rows, T)``, columns in the order of the model's layout, without the prompts' below the first
+        layer that has any. ``rows`` is all tokens, or the kept ones where the prompts entered as keys and values
+        only, or the cls token where no more was asked for.
     inserted
         Whether new prompts come in before this layer, replacing any that were carried along.
     """
@@ -34,15 +41,6 @@ class LayerAttention(NamedTuple):
     layer: int
     probabilities: torch.Tensor
     inserted: bool
-
-
-class _Step(NamedTuple):
-    """One layer of a forward pass: the tokens that entered, the prompts that entered as keys and values, the output."""
-
-    layer: int
-    entered: torch.Tensor
-    prefix: torch.Tensor | None
-    output: torch.Tensor
 
 
 class TunedModel(nn.Module):
@@ -109,23 +107,35 @@ class TunedModel(nn.Module):
         if not isinstance(self.backbone, VisionTransformer):
             return self.backbone(x)
         if self.probe_layers:
-            read = (step.output for step in self._walk(x) if step.layer in self.probe_layers)
+            read = (tokens for layer, tokens in self._walk(x) if layer in self.probe_layers)
             return torch.cat([self._pool(self.backbone.norm(tokens)) for tokens in read], dim=1)
-        for step in self._walk(x, pooled_rows_only=True):
-            tokens = step.output
-        return self._pool(self.backbone.norm(tokens))
+        for _, tokens in self._walk(x, read_rows_only=True):
+            last = tokens
+        return self._pool(self.backbone.norm(last))
 
     def tokens(self, x: torch.Tensor, layers: tuple[int, ...] | None = None) -> dict[int, torch.Tensor]:
         """Hidden tokens after each layer asked for: ``(B, T, d)``, or ``(B, K, d)`` without the prompts' outputs.
 
         In prefix form the outputs of deep prompts are never computed; a model with ``prefix_form=False`` has them.
         """
-        return {step.layer: step.output for step in self._walk(x) if layers is None or step.layer in layers}
+        return {layer: tokens for layer, tokens in self._walk(x) if layers is None or layer in layers}
 
-    def attention(self, x: torch.Tensor, layers: tuple[int, ...] | None = None) -> Iterator[LayerAttention]:
+    def attention(
+        self, x: torch.Tensor, layers: tuple[int, ...] | None = None, *, read_rows_only: bool = False
+    ) -> Iterator[LayerAttention]:
         """Attention of each layer asked for, from the input upwards, one layer in memory at a time.
 
-        The probabilities are computed beside the forward pass: fused attention stays on, here and elsewhere.
+        A layer that is asked for takes the explicit softmax, the others the fused kernel, which stays on everywhere.
+        Nothing is computed above the last one asked for, nor there what only the next layer would need.
+
+        Parameters
+        ----------
+        x
+            Normalised images ``(B, 3, H, W)``.
+        layers
+            Which, counted from 0; None for all.
+        read_rows_only
+            Of the last layer of a cls-pooled model, give the cls row alone.
 
         Raises
         ------
@@ -133,12 +143,56 @@ class TunedModel(nn.Module):
             On backbones whose blocks are not timm's standard ViT block.
         """
         blocks = [require_plain(block) for block in self.vit.blocks]
-        for step in self._walk(x):
-            if layers is None or step.layer in layers:
-                rows = attention_probabilities(blocks[step.layer], step.entered, prefix=step.prefix)
-                if step.prefix is not None:
-                    rows = self._prompts_in_place(rows)
-                yield LayerAttention(step.layer, rows, self._inserted_before(step.layer))
+        wanted = range(len(blocks)) if layers is None else layers
+        at, highest = self.layout.n_prefix, max(wanted, default=-1)
+        tokens = self._embed(x) if highest >= 0 else x
+        for layer, block in enumerate(blocks[: highest + 1]):
+            entered, prefix = self._enter(layer, tokens)
+            if layer not in wanted:
+                tokens = self._leave(layer, entered, prefix)
+                continue
+            if layer == highest:
+                rows = self._read_rows(layer) if read_rows_only else slice(None)
+                probabilities = attention_probabilities(block, entered, prefix=prefix, at=at, rows=rows)
+            else:
+                tokens, probabilities = block_and_attention(block, entered, prefix=prefix, at=at)
+            yield LayerAttention(layer, probabilities, self._inserted_before(layer))
+
+    def attended(self, x: torch.Tensor) -> tuple[torch.Tensor, list[LayerAttention]]:
+        """Logits ``(B, n_classes)`` and the attention of all layers that they were made with, in one graph.
+
+        While gradients are on, ``autograd.grad`` of the logits with respect to each layer's probabilities works, with
+        a frozen backbone too. Of the last layer of a cls-pooled model there is the cls row alone: no logit depends on
+        another.
+
+        Raises
+        ------
+        NotApplicable
+            As for :meth:`attention`, and where the head reads several layers.
+        """
+        blocks = [require_plain(block) for block in self.vit.blocks]
+        _ = self.pooling  # says what is not understood
+        tokens, found = self._embed(x), []
+        for layer, block in enumerate(blocks):
+            entered, prefix = self._enter(layer, tokens)
+            at, rows = self.layout.n_prefix, self._read_rows(layer)
+            tokens, probabilities = block_and_attention(block, entered, prefix=prefix, at=at, rows=rows)
+            found.append(LayerAttention(layer, probabilities, self._inserted_before(layer)))
+        return self.head(self._pool(self.vit.norm(tokens))), found
+
+    def entering(self, x: torch.Tensor, layer: int) -> torch.Tensor:
+        """Tokens that leave the layer below ``layer``, 0 for the embedding, as :meth:`logits_from` takes them."""
+        tokens = self._embed(x)
+        for below in range(layer):
+            tokens = self._leave(below, *self._enter(below, tokens))
+        return tokens
+
+    def logits_from(self, tokens: torch.Tensor, layer: int) -> torch.Tensor:
+        """Logits ``(B, n_classes)`` of what :meth:`entering` gives for ``layer``: the forward pass from there on."""
+        _ = self.pooling
+        for above in range(layer, len(self.vit.blocks)):
+            tokens = self._leave(above, *self._enter(above, tokens), rows=self._read_rows(above))
+        return self.head(self._pool(self.vit.norm(tokens)))
 
     @property
     def vit(self) -> VisionTransformer:
@@ -219,20 +273,33 @@ class TunedModel(nn.Module):
             raise SettingsError(f"Prompts can be pooled only where the patches are; pooling is {vit.global_pool!r}.")
         return Prompts(spec, dim=vit.embed_dim, patch_size=vit.patch_embed.patch_size, generator=generator)
 
-    def _walk(self, x: torch.Tensor, *, pooled_rows_only: bool = False) -> Iterator[_Step]:
+    def _walk(self, x: torch.Tensor, *, read_rows_only: bool = False) -> Iterator[tuple[int, torch.Tensor]]:
         """Run the layers one by one. Tokens hold prompts exactly while some are carried along."""
-        vit = self.vit
-        tokens = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(x))))
-        last = len(vit.blocks) - 1
-        for layer, block in enumerate(vit.blocks):
+        tokens = self._embed(x)
+        for layer in range(len(self.vit.blocks)):
             entered, prefix = self._enter(layer, tokens)
-            cls_only = pooled_rows_only and layer == last and self._pools_cls_only and is_plain(block)
-            if prefix is not None or cls_only:
-                rows = slice(0, 1) if cls_only else slice(None)
-                tokens = block_rows(block, entered, prefix=prefix, rows=rows)
-            else:
-                tokens = block(entered)
-            yield _Step(layer, entered, prefix, tokens)
+            rows = self._read_rows(layer) if read_rows_only else slice(None)
+            tokens = self._leave(layer, entered, prefix, rows=rows)
+            yield layer, tokens
+
+    def _embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Tokens that enter the first layer, with their positions and without prompts, ``(B, K, d)``."""
+        vit = self.vit
+        return vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(x))))
+
+    def _read_rows(self, layer: int) -> slice:
+        """Which of a layer's outputs anything depends on: the cls token's where the head reads it alone, or all."""
+        last = layer + 1 == len(self.vit.blocks)
+        return slice(0, 1) if last and self._pools_cls_only and is_plain(self.vit.blocks[layer]) else slice(None)
+
+    def _leave(
+        self, layer: int, entered: torch.Tensor, prefix: torch.Tensor | None, *, rows: slice = slice(None)
+    ) -> torch.Tensor:
+        """Run one layer, by the fused kernel: as a whole where everything is carried along, else taken apart."""
+        block = self.vit.blocks[layer]
+        if prefix is None and rows == slice(None):
+            return block(entered)
+        return block_rows(block, entered, prefix=prefix, rows=rows)
 
     def _inserted_before(self, layer: int) -> bool:
         return self.prompts is not None and layer in self.prompts.spec.layers
@@ -265,9 +332,3 @@ class TunedModel(nn.Module):
         if not self._pools_prompts:
             return vit.forward_head(self._kept(tokens), pre_logits=True)
         return vit.head_drop(vit.fc_norm(tokens[:, self.layout.n_prefix :].mean(dim=1)))
-
-    def _prompts_in_place(self, rows: torch.Tensor) -> torch.Tensor:
-        """Move prompt columns from the front to their place in the layout."""
-        count, prefix = self.layout.n_prompts, self.layout.n_prefix
-        prompts, kept = rows[..., :count], rows[..., count:]
-        return torch.cat([kept[..., :prefix], prompts, kept[..., prefix:]], dim=-1)

@@ -33,12 +33,13 @@ from vptft.checkpoints.native import (
 )
 from vptft.data.tasks import Split, Task
 from vptft.data.transforms import normalise
-from vptft.errors import CheckpointError, SettingsError, TrainingError
+from vptft.errors import CheckpointError, NotApplicable, SettingsError, TrainingError
 from vptft.models.backbones import Backbone, load_backbone
 from vptft.models.fingerprint import state_hash
 from vptft.models.tuned import TunedModel
 from vptft.provenance import provenance
 from vptft.storage import atomic_path, key_of, lock
+from vptft.tuning.augmentation import colour_jitter
 from vptft.tuning.building import build_model
 from vptft.tuning.inputs import Inputs, features_of, images_of, pixels_of
 from vptft.tuning.methods import Method
@@ -87,6 +88,8 @@ class _State:
     optimizer: torch.optim.Optimizer
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Tensors of the best epoch on validation so far, where that is what is kept."""
 
 
 def train(
@@ -138,6 +141,8 @@ def train(
             shutil.rmtree(folder / "resume", ignore_errors=True)
             return run
         state = _start(task, method, loaded, settings, base, device)
+        if method.reads_fixed_features and settings.augment != "none":
+            raise NotApplicable(f"{method.name} reads features computed once: augment {settings.augment} changes none.")
         if method.reads_fixed_features:
             inputs = {name: features_of(split, state.model, loaded) for name, split in images.items()}
         else:
@@ -253,12 +258,20 @@ def _fit(
         seconds = round(time.perf_counter() - started, 3)
         for row in rows:
             state.history.append(dict(zip(HISTORY_COLUMNS, (state.epoch, *row, lr, seconds), strict=True)))
+        if settings.keep == "best_val" and kept_epoch(pd.DataFrame(state.history)) == state.epoch:
+            state.best = tuned_state(state.model)
         if state.epoch in kept:
             write_snapshot(folder, state.epoch, tuned_state(state.model))
         if state.epoch == settings.epochs or time.monotonic() - saved > RESUME_SECONDS:
             _save_resume(state, folder, key)
             saved = time.monotonic()
         on_epoch(state.epoch, settings.epochs)
+
+
+def kept_epoch(history: pd.DataFrame) -> int:
+    """Return the first epoch with the best accuracy on validation, of a history with columns epoch, split, accuracy."""
+    on_val = history[history["split"] == "val"]
+    return int(on_val["epoch"].iloc[int(on_val["accuracy"].to_numpy().argmax())])
 
 
 def snapshot_epochs(settings: TrainSettings) -> set[int]:
@@ -282,6 +295,7 @@ def _train_epoch(
     seed = settings.seed * 1_000_003 + state.epoch
     order = torch.randperm(len(split.labels), generator=torch.Generator().manual_seed(seed))
     batches = order.split(settings.batch_size)
+    jitter = torch.Generator().manual_seed(seed)
     loss_sum, correct, lr = 0.0, 0, 0.0
     state.model.train()
     with _seeded(seed, device):
@@ -291,7 +305,10 @@ def _train_epoch(
                 group["lr"] = part * group["peak"]
             lr = part * (settings.lr or 0.0)
             labels = split.labels[batch].to(device)
-            logits = logits_of(state.model, split.values[batch], backbone, settings.precision)
+            values = split.values[batch]
+            if settings.augment == "colour":
+                values = colour_jitter(values, jitter)
+            logits = logits_of(state.model, values, backbone, settings.precision)
             loss = F.cross_entropy(logits, labels)
             if not torch.isfinite(loss):
                 raise TrainingError(
@@ -300,7 +317,10 @@ def _train_epoch(
                     LOWER_LR,
                 )
             state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            if settings.label_smoothing:
+                F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing).backward()
+            else:
+                loss.backward()
             state.optimizer.step()
             loss_sum += loss.item() * len(batch)
             correct += int((logits.argmax(1) == labels).sum())
@@ -335,6 +355,14 @@ def _finish(
     key: str,
 ) -> Run:
     judged = inputs.get("test")
+    history = pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS))
+    notes = [*purpose.notes, *_still_improving(history, settings.epochs)]
+    on_val = history[history["split"] == "val"].set_index("epoch")["accuracy"]
+    chosen = settings.epochs
+    if settings.keep == "best_val":
+        chosen = kept_epoch(history)
+        load_tuned(state.model, state.best, source=folder)
+        notes.append(f"its weights are those after epoch {chosen}, the first with the best accuracy on validation")
     predictions = None
     if judged is not None:
         predictions = Predictions(
@@ -343,8 +371,6 @@ def _finish(
             labels=judged.labels.numpy(),
             logits=predict(state.model, judged.values, backbone, precision=settings.precision).numpy(),
         )
-    history = pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS))
-    on_val = history[history["split"] == "val"]["accuracy"]
     tuned = tuned_state(state.model)
     prompts = state.model.prompts
     info = RunInfo(
@@ -369,13 +395,13 @@ def _finish(
         options={name: value for name, value in asdict(settings).items() if name in method.options},
         model_sha256=state_hash(tuned),
         test_accuracy=None if predictions is None else predictions.accuracy,
-        val_accuracy=float(on_val.iloc[-1]) if len(on_val) else None,
+        val_accuracy=float(on_val.loc[chosen]) if len(on_val) else None,
         provenance=provenance(),
         adapters=_added(method, settings),
         probe_layers=list(state.model.probe_layers),
         base=None if base is None else reference_to(base, folder),
         search=None if purpose.search is None else dict(purpose.search),
-        notes=[*purpose.notes, *_still_improving(history, settings.epochs)],
+        notes=notes,
     )
     kept = tuned if purpose.keep_weights else None
     return save_run(folder, info, state=kept, history=history, predictions=predictions)
@@ -408,6 +434,7 @@ def _save_resume(state: _State, folder: Path, key: str) -> None:
         "epoch": state.epoch,
         "history": state.history,
         "model": tuned_state(state.model),
+        "best": state.best,
         "optimizer": state.optimizer.state_dict(),
     }
     with atomic_path(folder / "resume" / "state.pt") as path:
@@ -436,3 +463,4 @@ def _resume(state: _State, folder: Path, key: str) -> None:
     load_tuned(state.model, content["model"], source=path)
     state.optimizer.load_state_dict(content["optimizer"])
     state.epoch, state.history = content["epoch"], content["history"]
+    state.best = content.get("best", {})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vptft.data import registry
 from vptft.errors import DataError, UnknownNameError
@@ -159,6 +160,27 @@ PROMPT_ARMS = (
 )
 """Every choice about prompts that papers make, one at a time; each is searched with as many trials as FT."""
 
+
+def _overfitting(tasks: Sequence[str], arms: Sequence[Arm], backbone: str) -> tuple[list[Plan], list[str]]:
+    """Every method as it is and stopped early, and FT with each regulariser: one search of equal size for each."""
+    plain = replace(_EMBEDDED, name="overfitting", backbone=backbone, tasks=tuple(tasks), arms=tuple(arms))
+    stopped = replace(plain, settings=replace(_STANDARD, keep="best_val"))
+    finetuned = tuple(arm for arm in arms if arm.method == "ft")
+    regularised = [
+        replace(plain, arms=finetuned, settings=replace(_STANDARD, **changes)) for changes in REGULARISERS if finetuned
+    ]
+    return [plain, stopped, *regularised], []
+
+
+REGULARISERS: tuple[Mapping[str, Any], ...] = (
+    {"weight_decay": 0.1},
+    {"backbone_dropout": 0.1},
+    {"augment": "colour"},
+    {"label_smoothing": 0.1},
+    {"weight_decay": 0.1, "backbone_dropout": 0.1, "augment": "colour", "label_smoothing": 0.1},
+)
+"""What is changed of FT, one at a time and then together: ten times the decay, and the usual rates of the others."""
+
 PROTOCOLS: Mapping[str, Protocol] = {
     "suite": Protocol(
         about="the embedded suite: 300 training images, four trials of the learning rate for every method, three draws",
@@ -201,6 +223,12 @@ PROTOCOLS: Mapping[str, Protocol] = {
         tasks=QUADRANT_TASKS,
         methods=("ft",),
         plans=_prompts,
+    ),
+    "overfitting": Protocol(
+        about="FT with decay, dropout, colour jitter, label smoothing and early stopping on validation, beside VPT",
+        tasks=QUADRANT_TASKS,
+        methods=BOTH,
+        plans=_overfitting,
     ),
 }
 

@@ -36,6 +36,15 @@ class TrainSettings:
         ``step`` changes the rate every step; ``epoch`` every epoch, the first of which then has rate 0 (KMnP/vpt).
     backbone_dropout
         Dropout after the position embedding and in the MLPs of a ViT, while all of it is tuned.
+    label_smoothing
+        Part of each label shared out evenly over all classes, in the loss that is minimised; the loss of the history
+        is without it, so that curves of all settings are in one unit.
+    augment
+        ``colour`` jitters brightness, contrast and saturation of training images; ``none``. Nothing geometric is
+        offered: flips, crops and erasing change what location, orientation, distance and counting ask for.
+    keep
+        Whose weights a run leaves: ``last`` epoch, or ``best_val``, the first with the best accuracy on validation
+        (early stopping, never on test); the history goes on to the last.
     head_init
         ``zero``: the first loss is log(n_classes); ``kaiming``: KMnP/vpt's, with bias -log 99.
     prompt_length, prompt_dropout
@@ -87,6 +96,9 @@ class TrainSettings:
     warmup_epochs: int = 0
     schedule: Literal["step", "epoch"] = "step"
     backbone_dropout: float = 0.0
+    label_smoothing: float = 0.0
+    augment: Literal["none", "colour"] = "none"
+    keep: Literal["last", "best_val"] = "last"
     head_init: Literal["zero", "kaiming"] = "zero"
     prompt_length: int = 10
     prompt_dropout: float = 0.0
@@ -124,6 +136,8 @@ class TrainSettings:
         for name, allowed in _WORDS.items():
             if getattr(self, name) not in allowed:
                 raise SettingsError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
+        if self.keep == "best_val" and self.train_split == "trainval":
+            raise SettingsError("keep must be last with train_split trainval: nothing is left to validate on.")
         if not PROMPT_LAYERS.fullmatch(self.prompt_layers):
             raise SettingsError(f"prompt_layers must be all, first:K or last:K, got {self.prompt_layers!r}.")
 
@@ -148,7 +162,7 @@ _POSITIVE = (
     "epochs", "batch_size", "lr", "head_lr", "prompt_lr", "adam_epsilon", "partial_layers", "probe_layers",
     "lora_rank", "lora_alpha", "adapter_width", "image_size", "n_train", "n_val", "n_test", "n_curve",
 )  # fmt: skip
-_FRACTIONS = ("warmup_fraction", "prompt_dropout", "momentum", "backbone_dropout")
+_FRACTIONS = ("warmup_fraction", "prompt_dropout", "momentum", "backbone_dropout", "label_smoothing")
 _NOT_NEGATIVE = ("weight_decay", "prompt_length", "prompt_projection", "warmup_epochs", "snapshots", "seed")
 _WORDS = {name: get_args(hint) for name, hint in get_type_hints(TrainSettings).items() if get_origin(hint) is Literal}
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(TrainSettings)}

@@ -6,7 +6,7 @@ from oracles.vit import make_vit
 from vptft.errors import SettingsError
 from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import TunedModel
-from vptft.why.attention.maps import _on_object, _outcomes, measure
+from vptft.why.attention.maps import _on_object, measure, outcomes
 
 
 def model(layers=None, **settings):
@@ -44,7 +44,7 @@ def test_masses_sum_to_one_maps_too_and_only_vpt_has_prompts():
 
 def test_outcomes_are_the_four_of_two_methods():
     vpt, ft = np.array([True, True, False, False]), np.array([True, False, True, False])
-    assert _outcomes(vpt, ft) == ["both right", "only VPT right", "only FT right", "both wrong"]
+    assert outcomes(vpt, ft) == ["both right", "only VPT right", "only FT right", "both wrong"]
 
 
 def test_the_share_on_the_object_is_exact_for_planted_maps():

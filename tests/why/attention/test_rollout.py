@@ -2,6 +2,7 @@ import pytest
 import timm
 import torch
 
+from oracles.attention import fused_by_hand, rolled
 from oracles.vit import make_vit, prompted_forward, rollout_by_leaves
 from vptft.errors import NotApplicable, SettingsError
 from vptft.models.layout import TokenLayout
@@ -93,3 +94,47 @@ def test_swin_is_not_applicable_with_the_reason():
     swin = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, img_size=64, window_size=2)
     with pytest.raises(NotApplicable, match="SwinTransformer"):
         attention_rollout(TunedModel(swin, n_classes=2), torch.zeros(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize("discard", [0.0, 0.3, 0.95])
+@pytest.mark.parametrize("fusion", ["mean", "max", "min"])
+@pytest.mark.parametrize("layers", [None, (0,), (0, 1, 2, 3), (2, 3)], ids=["ft", "shallow", "deep", "last two"])
+@pytest.mark.parametrize("kind", ["register", "average"])
+def test_fusion_discard_and_residual_are_those_of_one_row_at_a_time(kind, layers, fusion, discard, images):
+    model = build(kind, layers).eval()
+    found = attention_rollout(model, images, fusion=fusion, discard=discard, residual=0.2)
+    tokens = torch.zeros(1, 0, 24) if layers is None else model.prompts.tokens
+    with torch.no_grad():
+        _, attentions = prompted_forward(model.backbone, tokens, layers or (), images)
+    layout = model.layout
+    matrices = [fused_by_hand(attention[1], fusion, discard, layout.n_cls) for attention in attentions]
+    query = pooling_query(layout, model.pooling)
+    mass, share = rolled(matrices, layers or (), layout.n_prefix, layout.n_prompts, query, residual=0.2)
+    torch.testing.assert_close(found.patches[1].flatten(), mass[layout.patches], rtol=0, atol=1e-9)
+    if layers:
+        torch.testing.assert_close(found.prompt_share[1], share, rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.total(), torch.ones(2, dtype=torch.float64), rtol=0, atol=1e-9)
+
+
+def test_discarding_nearly_all_leaves_cls_and_the_token_itself(images):
+    found = attention_rollout(build("cls", None).eval(), images, discard=0.999)
+    assert found.cls.tolist() == pytest.approx([1, 1])
+
+
+def test_bad_fusions_and_ratios_are_refused(images):
+    model = build("cls", (0,)).eval()
+    with pytest.raises(SettingsError, match="mean, max, min, not 'median'"):
+        attention_rollout(model, images, fusion="median")
+    with pytest.raises(SettingsError, match=r"\[0, 1\), got 1"):
+        attention_rollout(model, images, discard=1.0)
+
+
+def test_the_last_layer_gives_the_cls_row_alone_and_fused_attention_does_the_rest(images):
+    model = build("cls", (0, 1, 2, 3)).eval()
+    whole, read = (list(model.attention(images, read_rows_only=only)) for only in (False, True))
+    assert [layer.probabilities.shape[2] for layer in read] == [17, 17, 17, 1]
+    for one, other in zip(whole, read, strict=True):
+        rows = slice(0, 1) if other.layer == 3 else slice(None)
+        torch.testing.assert_close(one.probabilities[:, :, rows], other.probabilities, rtol=1e-9, atol=1e-12)
+    assert [layer.layer for layer in model.attention(images, (1, 2))] == [1, 2]
+    torch.testing.assert_close(next(model.attention(images, (2,))).probabilities, whole[2].probabilities)

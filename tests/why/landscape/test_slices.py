@@ -7,7 +7,9 @@ from oracles.vit import make_vit
 from vptft.errors import SettingsError
 from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import TunedModel
-from vptft.why.landscape.slices import default_parameters, direction, measure
+from vptft.why.landscape import evaluation
+from vptft.why.landscape.directions import random_direction
+from vptft.why.landscape.slices import default_parameters, measure
 
 
 class Quadratic(torch.nn.Module):
@@ -31,27 +33,12 @@ def run(model, **settings):
 def test_grid_coordinates_and_losses_are_those_of_a_known_function():
     model = Quadratic()
     generator = torch.Generator().manual_seed(7)
-    first, second = (direction(dict(model.named_parameters()), generator) for _ in range(2))
+    first, second = (random_direction(dict(model.named_parameters()), generator) for _ in range(2))
     frame = run(model, points=5, extent=0.8, seed=7).frame()
     assert len(frame) == 25
     assert sorted(frame["a"].unique()) == pytest.approx([-0.8, -0.4, 0, 0.4, 0.8])
     s = frame["a"] * first["weight"].sum().item() + frame["b"] * second["weight"].sum().item()
     assert frame["loss"].to_numpy() == pytest.approx(np.log1p(np.exp(-s.to_numpy())), rel=1e-5)
-
-
-def test_directions_have_the_norm_of_each_filter_and_leave_vectors_alone():
-    model = TunedModel(make_vit("cls"), n_classes=3, prompts=PromptSpec(length=4, layers=(0, 1)))
-    torch.nn.init.normal_(model.head.weight)
-    parameters = dict(model.named_parameters())
-    found = direction(parameters, torch.Generator().manual_seed(0))
-    rows = ("head.weight", "backbone.blocks.0.mlp.fc1.weight")
-    tokens = ("prompts.tokens", "backbone.pos_embed")
-    for name in rows + tokens:
-        torch.testing.assert_close(found[name].norm(dim=-1), parameters[name].norm(dim=-1))
-    kernel = "backbone.patch_embed.proj.weight"
-    torch.testing.assert_close(found[kernel].flatten(1).norm(dim=1), parameters[kernel].flatten(1).norm(dim=1))
-    assert not found["backbone.norm.weight"].any()
-    assert not found["head.bias"].any()
 
 
 def test_the_model_comes_back_bit_for_bit_and_the_centre_is_its_loss():
@@ -69,14 +56,14 @@ def test_the_model_comes_back_bit_for_bit_and_the_centre_is_its_loss():
 
 def test_the_model_comes_back_even_when_the_slice_is_interrupted(monkeypatch):
     model = Quadratic()
-    calls = iter(range(100))
+    calls, measured = iter(range(100)), evaluation.losses_of
 
-    def interrupt(*_):
+    def interrupt(*given, **settings):
         if next(calls) == 4:
             raise KeyboardInterrupt
-        return 0.0
+        return measured(*given, **settings)
 
-    monkeypatch.setattr("vptft.why.landscape.slices._loss", interrupt)
+    monkeypatch.setattr(evaluation, "losses_of", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(model, points=3)
     assert model.weight.tolist() == [[1, 2], [3, 4]]

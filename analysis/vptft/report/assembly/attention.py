@@ -1,12 +1,26 @@
-"""From a pair of runs to where each looks."""
+"""From pairs of runs to where each looks, and what that is worth."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vptft.checkpoints.pairs import RunPair
+from vptft.checkpoints.native import find_runs, load_run
+from vptft.checkpoints.pairs import RunPair, pair_runs
+from vptft.data.images import ImageSet
 from vptft.report.assembly.samples import drawn, labels_of, masks_of, model_inputs
 from vptft.report.assembly.saved import identity, saved_or
-from vptft.why.attention import maps
+from vptft.why.attention import comparison, maps, scores
+
+ALL = 10**9
+"""More test images than any task has."""
+
+
+def pairs_of(folders: Sequence[Path]) -> list[RunPair]:
+    """Pairs below the folders; two run folders are a pair as given, the run with prompts first."""
+    if len(folders) == 2 and not any(_holds_runs(folder) for folder in folders):
+        vpt, ft = (load_run(folder) for folder in folders)
+        return [RunPair(vpt=vpt, ft=ft)]
+    return pair_runs(find_runs(list(folders)))
 
 
 def attention_maps(pair: RunPair, *, n_images: int, seed: int, folder: Path | None = None) -> maps.AttentionMaps:
@@ -21,18 +35,71 @@ def attention_maps(pair: RunPair, *, n_images: int, seed: int, folder: Path | No
 
     def make(settings: dict[str, Any]) -> maps.AttentionMaps:
         images = drawn(pair.vpt, n_images, seed)
-        size = pair.vpt.info.image_size
-        pixels = images.pixels(size)
+        seen = _seen(pair, images)
         return maps.measure(
             pair.vpt.model(),
             pair.ft.model(),
-            images=model_inputs(pair.vpt, pixels),
-            pixels=pixels,
-            labels=labels_of(images),
+            images=seen.images,
+            pixels=seen.pixels,
+            labels=seen.labels,
             ids=images.ids,
             task=pair.vpt.info.task,
-            masks=masks_of(images, size),
+            masks=seen.masks,
             settings={**settings, "classes": pair.vpt.info.classes},
         )
 
     return saved_or(maps.AttentionMaps, folder, inputs, make)
+
+
+def attention_scores(
+    pair: RunPair,
+    *,
+    options: scores.ScoreSettings,
+    n_images: int | None = None,
+    folder: Path | None = None,
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> scores.AttentionScores:
+    """Maps and scores of every test image, or of ``n_images`` drawn by the seed of ``options``."""
+    inputs = {
+        "vpt": identity(pair.vpt), "ft": identity(pair.ft), "n_images": n_images, "options": scores.plain(options),
+    }  # fmt: skip
+
+    def make(settings: dict[str, Any]) -> scores.AttentionScores:
+        info = pair.vpt.info
+        images = drawn(pair.vpt, n_images or ALL, options.seed)
+        return scores.measure(
+            pair.vpt.model(),
+            pair.ft.model(),
+            _seen(pair, images),
+            task=info.task,
+            pretraining=info.pretraining,
+            draw=info.seed or 0,
+            options=options,
+            on_done=on_done,
+            settings={**settings, "classes": info.classes},
+        )
+
+    return saved_or(scores.AttentionScores, folder, inputs, make)
+
+
+def attention_comparison(
+    parts: Sequence[scores.AttentionScores], *, folder: Path | None = None
+) -> comparison.AttentionComparison:
+    """VPT against FT over these pairs."""
+    inputs = {"parts": [part.settings.get("key") for part in parts]}
+    return saved_or(
+        comparison.AttentionComparison, folder, inputs, lambda settings: comparison.measure(parts, settings=settings)
+    )
+
+
+def _seen(pair: RunPair, images: ImageSet) -> scores.SeenImages:
+    size = pair.vpt.info.image_size
+    pixels = images.pixels(size)
+    return scores.SeenImages(
+        images=model_inputs(pair.vpt, pixels), pixels=pixels, labels=labels_of(images), ids=images.ids,
+        groups=images.groups, masks=masks_of(images, size),
+    )  # fmt: skip
+
+
+def _holds_runs(folder: Path) -> bool:
+    return folder.is_dir() and not (folder / "run.json").is_file()

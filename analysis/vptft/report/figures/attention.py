@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import GridSpecBase
 from matplotlib.image import AxesImage
@@ -41,15 +42,15 @@ def draw_attention(result: AttentionMaps, *, max_images: int = 8, ax: Axes | Non
     for column, name in enumerate(names):
         rows = {row["method"]: row for row in table[table["image"] == name].to_dict("records")}
         classes = result.settings.get("classes")
-        under = [_class(classes, rows["vpt"]["label"]), *str(rows["vpt"]["outcome"]).rsplit(" ", 1)]
-        _cell(figure, grid, 0, column, "image", under, cell).imshow(result.pixels[column])
+        under = [class_name(classes, rows["vpt"]["label"]), *str(rows["vpt"]["outcome"]).rsplit(" ", 1)]
+        cell_of(figure, grid, 0, column, "image", under, cell).imshow(result.pixels[column])
         for row, (method, look) in enumerate((("vpt", VPT), ("ft", FT)), start=1):
-            axes = _cell(
+            axes = cell_of(
                 figure, grid, row, column, look.label, [f"{rows[method][mass]:.2f}" for mass in masses.values()], cell
             )
             if column == 0:
-                _write(axes, 0.0, "right", list(masses), 60)
-            shown = _over(axes, result.pixels[column], result.maps[column, row - 1], largest)
+                write_at(axes, 0.0, "right", list(masses), 60)
+            shown = over(axes, result.pixels[column], result.maps[column, row - 1], largest)
     bar = figure.colorbar(shown, cax=figure.add_subplot(grid[1:, len(names)]))
     bar.set_label("share of the map, a patch", fontsize=SMALL)
     bar.locator = MaxNLocator(4)
@@ -81,20 +82,21 @@ def draw_prompt_share(result: AttentionMaps, *, ax: Axes | None = None) -> Figur
     return root(figure)
 
 
-def _cell(
+def cell_of(
     figure: Figure | SubFigure, grid: GridSpecBase, row: int, column: int, name: str, under: list[str], inches: float
 ) -> Axes:
+    """Axes of one image in the grid, named at the left of its row, with lines under it."""
     axes = figure.add_subplot(grid[row, column])
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)
     if column == 0:
         axes.set_ylabel(name, color={"VPT": VPT.colour, "FT": FT.colour}.get(name, MUTED), weight="bold")
-    _write(axes, 0.5, "center", under, 72 * inches - 3)
+    write_at(axes, 0.5, "center", under, 72 * inches - 3)
     return axes
 
 
-def _write(axes: Axes, x: float, side: str, lines: list[str], points: float) -> None:
+def write_at(axes: Axes, x: float, side: str, lines: list[str], points: float) -> None:
     """Write lines, each at most that many points wide, just below the axes."""
     axes.annotate(
         "\n".join(fitted(line, points) for line in lines), (x, 0), xycoords="axes fraction",
@@ -102,13 +104,15 @@ def _write(axes: Axes, x: float, side: str, lines: list[str], points: float) -> 
     )  # fmt: skip
 
 
-def _over(axes: Axes, image: np.ndarray, weights: np.ndarray, largest: float) -> AxesImage:
-    """Draw a map, each patch as one square, over the greyed image."""
+def over(axes: Axes, image: np.ndarray, weights: np.ndarray, largest: float, *, power: float = 1.0) -> AxesImage:
+    """Draw a map, each patch as one square, over the greyed image; colours follow ``(weight / largest) ** power``."""
     extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
     grey = image.astype(np.float64) @ np.array([0.2126, 0.7152, 0.0722])
     axes.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent)
-    return axes.imshow(weights, cmap=COLOURS, vmin=0, vmax=largest, alpha=COVER, extent=extent, interpolation="nearest")
+    norm = PowerNorm(power, vmin=0, vmax=largest)
+    return axes.imshow(weights, cmap=COLOURS, norm=norm, alpha=COVER, extent=extent, interpolation="nearest")
 
 
-def _class(classes: list[str] | None, label: int) -> str:
+def class_name(classes: list[str] | None, label: int) -> str:
+    """Name of a class, or its number."""
     return str(classes[label]) if classes is not None and 0 <= label < len(classes) else f"class {label}"

@@ -1,87 +1,196 @@
-"""Training and test loss per epoch, one panel a task: colour and end marker for the method, dashes for test."""
+"""Training and held-out loss, or accuracy, per epoch, one panel a task (Han et al. 2024, Figures 5, 6 and 9-13).
+
+Colour and end marker say which method, solid is training, dashed is held-out; bands go from the lowest to the highest
+seed, and an open triangle stands where the held-out loss turns.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from vptft.report.figures.style import FAINT, SMALL, Look, dodge, fitted, looks_of, place, root, styled, table_of
-from vptft.why.overfitting import OverfittingCurves
+from vptft.report.figures.datasize import legend_above
+from vptft.report.figures.style import (
+    FAINT,
+    MUTED,
+    SMALL,
+    WIDTH,
+    Look,
+    dodge,
+    fitted,
+    looks_of,
+    place,
+    root,
+    styled,
+    table_of,
+)
+from vptft.why.overfitting.curves import OverfittingCurves
 
-SPLITS = {"train": "-", "test": (0, (3.5, 1.8))}
-PANEL = 1.35
+Scale = Literal["log", "linear"]
+Quantity = Literal["loss", "accuracy"]
+TRAIN, TEST = "-", (0, (3.5, 1.8))
+PANEL = 1.25
 """Inches a row of panels takes."""
+ONSET = 4.5
+"""Points of the triangle at the onset."""
 
 
 @styled
-def draw_overfitting(result: OverfittingCurves, *, ax: Axes | None = None) -> Figure:
-    """Draw the curves: thin lines for seeds where there are several, thick for their mean, labels at line ends.
+def draw_overfitting(
+    result: OverfittingCurves,
+    *,
+    quantity: Quantity = "loss",
+    scale: Scale = "log",
+    width: float = WIDTH,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw the mean curves over seeds with bands, the methods' names at the ends of their held-out curves.
 
-    All panels share the loss axis, which is logarithmic: equal steps are equal ratios.
+    All panels share the vertical axis. On the logarithmic one equal steps are equal ratios, and what training reaches
+    near zero can be seen; on the linear one, how much the held-out loss rises.
+
+    Parameters
+    ----------
+    result
+        Of :func:`vptft.why.overfitting.curves.measure`.
+    quantity
+        ``loss``, or ``accuracy``, which is drawn on a linear scale.
+    scale
+        Of losses.
+    width
+        Inches: 5.5 for a page of ICLR and NeurIPS, 3.25 for a column of CVPR and ICML.
+    ax
+        Where to draw; a new figure where None.
     """
-    frame = table_of(result, "task", "method", "seed", "epoch", "split", "loss")
-    frame = frame[frame["split"].isin(SPLITS)]
-    tasks = list(dict.fromkeys(frame["task"]))
-    columns = min(len(tasks), 2 if len(tasks) <= 4 else 3)
-    rows = -(-len(tasks) // columns)
-    tall = PANEL if rows > 1 else 1.8
-    figure, grid = place(ax, rows=rows, columns=columns, height=0.45 + (tall + 0.22) * rows)
+    frame = table_of(result, "task", "method", "n_train", "seed", "epoch", "split", "loss", "judged")
+    frame = frame[frame["judged"] | (frame["split"] == "train")]
+    if quantity == "accuracy":
+        frame, scale = frame.assign(value=100 * frame["accuracy"]).dropna(subset="value"), "linear"
+    else:
+        frame = frame.assign(value=frame["loss"])
+    panels = list(frame[["task", "n_train"]].drop_duplicates().itertuples(index=False, name=None))
+    sized = frame["n_train"].nunique() > 1
+    columns = min(len(panels), 1 if width < 3 else 2 if len(panels) <= 4 or width < WIDTH else 3)
+    rows = -(-len(panels) // columns)
+    tall = PANEL if rows > 1 else 1.7
+    figure, grid = place(ax, rows=rows, columns=columns, height=0.75 + (tall + 0.2) * rows, width=width)
     looks = looks_of(frame["method"])
-    limits = _limits(frame["loss"])
-    for i, task in enumerate(tasks):
+    limits = _limits(frame["value"], scale)
+    for i, (task, n_train) in enumerate(panels):
         axes = figure.add_subplot(grid[i // columns, i % columns])
-        _scales(axes, limits)
-        axes.set_title(fitted(task, 118 if columns == 3 else 170, 8), loc="left")
-        _curves(axes, frame[frame["task"] == task], looks, 9.5 / (72 * (tall - 0.2)))
+        _scales(axes, limits, scale)
+        name = f"{task}, n {n_train}" if sized else str(task)
+        axes.set_title(fitted(name, 72 * (width / columns - 0.6), 8), loc="left")
+        own = (frame["task"] == task) & (frame["n_train"] == n_train)
+        turned = result.cells[(result.cells["task"] == task) & (result.cells["n_train"] == n_train)]
+        _curves(axes, frame[own], turned.set_index("method")["onset_epoch"], looks, 8.5 / (72 * (tall - 0.25)))
         if i % columns == 0:
-            axes.set_ylabel("loss (nats)", fontsize=SMALL)
+            axes.set_ylabel("loss, nats" if quantity == "loss" else "accuracy, %", fontsize=SMALL)
         else:
             axes.tick_params(axis="y", labelleft=False)
-        if i + columns >= len(tasks):
+        if i + columns >= len(panels):
             axes.set_xlabel("epoch", fontsize=SMALL)
+    if isinstance(figure, Figure):
+        legend_above(figure, _handles(frame), width)
+    else:
+        _legend_in(figure, frame)
     return root(figure)
 
 
-def _limits(loss: pd.Series) -> tuple[float, float]:
-    """Range of the positive losses with a tenth of a decade around; a loss of zero lies on the lower edge."""
+def _limits(loss: pd.Series, scale: Scale) -> tuple[float, float]:
+    """Range of the losses with room around; on a log axis of the positive ones, a loss of zero on the lower edge."""
+    if scale == "linear":
+        return 0.0, 1.05 * float(loss.max()) or 1.0
     positive = loss[loss > 0]
     low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.1, 1.0)
     return low / 10**0.1, high * 10**0.1
 
 
-def _scales(axes: Axes, limits: tuple[float, float]) -> None:
-    axes.set_yscale("log", nonpositive="clip")
+def _scales(axes: Axes, limits: tuple[float, float], scale: Scale) -> None:
+    if scale == "log":
+        axes.set_yscale("log", nonpositive="clip")
+        few = limits[1] / limits[0] < 30
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.set_ylim(*limits)
-    few = limits[1] / limits[0] < 30
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
 
-def _curves(axes: Axes, frame: pd.DataFrame, looks: dict[str, Look], gap: float) -> None:
-    """Draw one task's lines and write their names at the right edge, apart by ``gap`` of the panel's height."""
-    ends: list[tuple[float, float, str, Look]] = []
-    for (method, look), split in ((item, split) for item in looks.items() for split in SPLITS):
-        chosen = frame[(frame["method"] == method) & (frame["split"] == split)]
-        if chosen.empty:
-            continue
-        runs = chosen.pivot(index="epoch", columns="seed", values="loss").sort_index()
-        if runs.shape[1] > 1:
-            axes.plot(runs.index, runs, color=look.colour, linestyle=SPLITS[split], linewidth=0.5, alpha=0.5)
-        mean = runs.mean(axis=1)
-        axes.plot(
-            mean.index, mean, color=look.colour, linestyle=SPLITS[split], marker=look.marker, markevery=[-1],
-            markersize=3.5, label=f"{look.label} {split}",
-        )  # fmt: skip
-        ends.append((float(mean.index[-1]), float(mean.iloc[-1]), split, look))
-    low, high = np.log10(axes.get_ylim())
-    heights = [(np.log10(max(loss, 10**low)) - low) / (high - low) for _, loss, _, _ in ends]
-    for (epoch, loss, split, look), height in zip(ends, dodge(heights, gap), strict=True):
+def _curves(axes: Axes, frame: pd.DataFrame, onsets: pd.Series, looks: dict[str, Look], gap: float) -> None:
+    """Draw one task's curves, and the methods' names beside them, apart by ``gap`` of the panel's height."""
+    ends: list[tuple[float, float, Look]] = []
+    for method, look in looks.items():
+        for held_out in (False, True):
+            chosen = frame[(frame["method"] == method) & (frame["judged"] == held_out)]
+            if chosen.empty:
+                continue
+            runs = chosen.pivot(index="epoch", columns="seed", values="value").sort_index()
+            mean = runs.mean(axis=1)
+            if runs.shape[1] > 1:
+                axes.fill_between(runs.index, runs.min(axis=1), runs.max(axis=1), color=look.colour, alpha=0.2, lw=0)
+            axes.plot(
+                mean.index, mean, color=look.colour, linestyle=TEST if held_out else TRAIN, marker=look.marker,
+                markevery=[-1], markersize=3.2, linewidth=1.1,
+                label=f"{look.label} {chosen['split'].iloc[0]}",
+            )  # fmt: skip
+            if held_out:
+                ends.append((float(mean.index[-1]), float(mean.iloc[-1]), look))
+                _onset(axes, mean, float(onsets[method]), look)
+    _names(axes, ends, gap)
+
+
+def _onset(axes: Axes, mean: pd.Series, epoch: float, look: Look) -> None:
+    """Mark where the held-out loss turns; nowhere where it falls to the end."""
+    if epoch >= mean.index[-1]:
+        return
+    height = float(np.interp(epoch, mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)))
+    axes.plot(
+        [epoch], [height], marker="v", markersize=ONSET, markerfacecolor="white", markeredgecolor=look.colour,
+        markeredgewidth=0.9, linestyle="none", label=f"{look.label} onset", zorder=4,
+    )  # fmt: skip
+
+
+def _names(axes: Axes, ends: Sequence[tuple[float, float, Look]], gap: float) -> None:
+    """Write names at the right edge, in the order of the curves' ends."""
+    points = [axes.transLimits.transform(axes.transScale.transform((epoch, max(loss, 1e-12))))
+              for epoch, loss, _ in ends]  # fmt: skip
+    heights = [float(np.clip(point[1], 0, 1)) for point in points]
+    for (epoch, loss, look), height in zip(ends, dodge(heights, gap), strict=True):
         axes.annotate(
-            f"{fitted(look.label, 60)} {split}", (epoch, max(loss, 10**low)), xytext=(1.06, height),
-            textcoords="axes fraction", fontsize=SMALL, color=look.colour, va="center",
-            arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3},
+            fitted(look.label, 62), (epoch, loss), xytext=(1.07, height), textcoords="axes fraction", fontsize=SMALL,
+            color=look.colour, va="center",
+            arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3,
+                        "relpos": (0, 0.5)},
         )  # fmt: skip
+
+
+def _handles(frame: pd.DataFrame) -> list[Artist]:
+    handles: list[Artist] = [
+        Line2D([], [], color=MUTED, linestyle=TRAIN, label="training"),
+        Line2D(
+            [], [], color=MUTED, linestyle=TEST, label=" or ".join(sorted(frame[frame["judged"]]["split"].unique()))
+        ),
+    ]
+    if frame.groupby(["task", "method", "n_train"])["seed"].nunique().max() > 1:
+        handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label="range of seeds"))
+    handles.append(
+        Line2D([], [], color=MUTED, linestyle="none", marker="v", markersize=ONSET, markerfacecolor="white",
+               label="onset")
+    )  # fmt: skip
+    return handles
+
+
+def _legend_in(figure: SubFigure, frame: pd.DataFrame) -> None:
+    """Put the legend below the first panel of a figure inside another."""
+    figure.axes[-1].legend(handles=_handles(frame), loc="lower left", fontsize=SMALL)

@@ -13,6 +13,8 @@ from vptft.report.sections.parts import Analysis
 from vptft.report.sections.table import analyses
 from vptft.storage import read_json
 
+LEFT_OUT = "left_out.json"
+
 R = TypeVar("R", bound=Result)
 
 
@@ -59,6 +61,8 @@ class Study:
 def load_study(results: Path) -> Study:
     """Read ``study.json`` and every complete result below ``results``.
 
+    ``left_out.json`` says of an analysis that was tried why it has no result.
+
     Raises
     ------
     StorageError
@@ -71,10 +75,22 @@ def load_study(results: Path) -> Study:
     fairness = _one(Fairness, results, "fairness", missing)
     shown = analyses()
     found = {each.key: (_each if each.many else _single)(each.kind, results, each.key, missing) for each in shown}
+    missing |= _left_out(results)
     study = Study(facts=facts, fairness=fairness, shown=shown, found=found, missing=missing)
     if next(study.results(), None) is None:
         raise StorageError(f"{results} holds no result, so there is nothing to report.", "Measure something first.")
     return study
+
+
+def _left_out(results: Path) -> dict[str, str]:
+    """Why an analysis could not be made, as the study that tried kept it."""
+    path = results / LEFT_OUT
+    if not path.is_file():
+        return {}
+    told = read_json(path)
+    if not isinstance(told, dict):
+        raise StorageError(f"{path} must hold an object; it holds a {type(told).__name__}.")
+    return {str(key): str(reason).rstrip(".") for key, reason in told.items()}
 
 
 def _single(kind: type[R], results: Path, name: str, missing: dict[str, str]) -> tuple[R, ...]:

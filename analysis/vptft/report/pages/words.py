@@ -158,8 +158,8 @@ CAPTION_QUADRANTS = (
     "the height has no meaning. Shaded: where the paper expects FT ahead."
 )
 CAPTION_CURVES = (
-    "Mean cross-entropy per epoch, all panels on one logarithmic axis; solid is training, dashed is test; thin lines "
-    "are single seeds where there are several."
+    "Mean cross-entropy per epoch, all panels on one logarithmic axis; solid is training, dashed is test; bands go "
+    "from the lowest to the highest seed, and a triangle stands where the test loss turns."
 )
 CAPTION_SLICES = (
     "Test loss around each model (cross) along two random directions; 1 is a step as long as each filter. One colour "

@@ -4,19 +4,33 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from vptft.errors import SettingsError
-from vptft.report.sections import attention, distance, landscape, overfitting, quadrants
+from vptft.report.sections import (
+    attention,
+    attention_scores,
+    datasize,
+    distance,
+    escape,
+    landscape,
+    lines,
+    objective,
+    overfitting,
+    overfitting_gap,
+    quadrants,
+    sensitivity,
+)
 from vptft.report.sections.parts import Analysis
 
 ENTRY_POINTS = "vptft.analyses"
 """Group of the entry points by which another package adds an :class:`Analysis`."""
 
-BUILT_IN: tuple[Analysis[Any], ...] = (
-    quadrants.ANALYSIS,
-    distance.ANALYSIS,
-    overfitting.ANALYSIS,
-    landscape.ANALYSIS,
-    attention.ANALYSIS,
-)
+BUILT_IN: tuple[Analysis[Any], ...] = tuple(
+    module.ANALYSIS
+    for module in (
+        quadrants, distance, objective, datasize, sensitivity,
+        overfitting, overfitting_gap, landscape, lines, escape,
+        attention, attention_scores,
+    )
+)  # fmt: skip
 
 
 def analyses() -> tuple[Analysis[Any], ...]:

@@ -12,6 +12,8 @@ from vptft.errors import SettingsError
 from vptft.evidence.findings import Finding
 from vptft.evidence.results import Result
 from vptft.models.tuned import TunedModel
+from vptft.why.attention.focus import entropy_bits
+from vptft.why.attention.localisation import coverage, energy
 from vptft.why.attention.rollout import Rollout, attention_rollout
 
 OUTCOMES = ("both right", "only VPT right", "only FT right", "both wrong")
@@ -106,7 +108,7 @@ def measure(
     with torch.inference_mode():
         predicted = {name: model(images).argmax(1).numpy() for name, model in (("vpt", vpt), ("ft", ft))}
     maps = {name: _normalised(rollout) for name, rollout in rolled.items()}
-    outcome = _outcomes(predicted["vpt"] == labels, predicted["ft"] == labels)
+    outcome = outcomes(predicted["vpt"] == labels, predicted["ft"] == labels)
     tables = [
         pd.DataFrame(
             {
@@ -116,7 +118,7 @@ def measure(
                 "predicted": predicted[name],
                 "outcome": outcome,
                 **_masses(rolled[name]),
-                "map_entropy_bits": _entropy(maps[name]),
+                "map_entropy_bits": entropy_bits(maps[name]),
                 **_on_object(maps[name], masks),
             }
         )
@@ -146,23 +148,16 @@ def _masses(rollout: Rollout) -> dict[str, np.ndarray]:
     }
 
 
-def _entropy(maps: np.ndarray) -> np.ndarray:
-    flat = maps.reshape(len(maps), -1)
-    return -(flat * np.log2(np.clip(flat, 1e-300, None))).sum(axis=1)
-
-
 def _on_object(maps: np.ndarray, masks: np.ndarray | None) -> dict[str, np.ndarray]:
     """Part of the map on the object, each patch's mass spread evenly over its pixels, and the object's area."""
     if masks is None:
         nothing = np.full(len(maps), np.nan)
         return {"on_object": nothing, "object_area": nothing}
-    height, width = maps.shape[1:]
-    cover = masks.reshape(len(masks), height, masks.shape[1] // height, width, masks.shape[2] // width).mean(
-        axis=(2, 4)
-    )
-    return {"on_object": (maps * cover).sum(axis=(1, 2)), "object_area": masks.mean(axis=(1, 2))}
+    cover = coverage(masks, (maps.shape[1], maps.shape[2]))
+    return {"on_object": energy(maps, cover), "object_area": masks.mean(axis=(1, 2))}
 
 
-def _outcomes(vpt_right: np.ndarray, ft_right: np.ndarray) -> list[str]:
+def outcomes(vpt_right: np.ndarray, ft_right: np.ndarray) -> list[str]:
+    """Say of each image who is right, from correctness of VPT and FT, ``(n,)`` bool."""
     index = np.where(vpt_right, np.where(ft_right, 0, 1), np.where(ft_right, 2, 3))
     return [OUTCOMES[i] for i in index]

@@ -8,6 +8,9 @@ from the head's query q down to the input, one vector a layer:
 
 where prompts that come in before layer l are leaves: their credit :math:`g_l` stays with them (the layer's *prompt
 share*) and does not flow on. In VPT-deep that is every layer; in VPT-shallow the first alone. Everything sums to 1.
+
+Heads may be fused otherwise than by their mean, and weak entries dropped (:mod:`vptft.why.attention.fusion`): the rows
+still sum to 1, and so do the masses, but they are masses of another walk and compare with their own kind alone.
 """
 
 from collections.abc import Sequence
@@ -18,6 +21,9 @@ import torch
 from vptft.errors import SettingsError
 from vptft.models.layout import TokenLayout
 from vptft.models.tuned import LayerAttention, Pooling, TunedModel
+from vptft.why.attention.explanation import Masses, Part
+from vptft.why.attention.fusion import Fusion, discarded, fuse_heads
+from vptft.why.attention.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +49,49 @@ class Rollout:
         """All mass, ``(B,)``: 1 up to rounding, always."""
         return self.patches.sum(dim=(1, 2)) + self.cls + self.registers + self.prompt_share.sum(dim=1)
 
+    def part(self) -> Part:
+        """The same, as one batch of an explanation."""
+        masses = Masses(self.cls, self.registers, self.prompt_share.sum(dim=1), self.prompt_share)
+        return Part(self.patches, masses)
+
 
 @torch.inference_mode()
-def attention_rollout(model: TunedModel, x: torch.Tensor, *, residual: float = 0.5) -> Rollout:
+def attention_rollout(
+    model: TunedModel, x: torch.Tensor, *, residual: float = 0.5, fusion: Fusion = "mean", discard: float = 0.0
+) -> Rollout:
     """Roll the model's attention out for normalised images ``(B, 3, H, W)``.
+
+    Parameters
+    ----------
+    model, x
+        In evaluation mode; normalised images ``(B, 3, H, W)``.
+    residual
+        Weight of the skip connection: ``A_hat = (1 - residual) A + residual I``.
+    fusion, discard
+        See :mod:`vptft.why.attention.fusion`.
 
     Raises
     ------
     NotApplicable
         On backbones without global self-attention, or with pooling whose query is not known.
     """
-    query = pooling_query(model.layout, model.pooling)
-    layers = [layer._replace(probabilities=layer.probabilities.mean(dim=1)) for layer in model.attention(x)]
-    return roll(layers, model.layout, query, residual=residual)
+    return _rolled(Source(model, x), residual, fusion, discard)
+
+
+def rollout(source: Source, *, residual: float = 0.5, fusion: Fusion = "mean", discard: float = 0.0) -> Part:
+    """Rollout of one batch; settings as for :func:`attention_rollout`."""
+    return _rolled(source, residual, fusion, discard).part()
+
+
+def _rolled(source: Source, residual: float, fusion: Fusion, discard: float) -> Rollout:
+    layout = source.model.layout
+    query = pooling_query(layout, source.model.pooling)
+
+    def fused(layer: LayerAttention) -> LayerAttention:
+        rows = fuse_heads(layer.probabilities, layout, fusion)
+        return layer._replace(probabilities=discarded(rows, layout, discard))
+
+    return roll(source.each_layer(fused), layout, query, residual=residual)
 
 
 def roll(
@@ -66,8 +102,8 @@ def roll(
     Parameters
     ----------
     layers
-        From the input upwards; ``probabilities`` fused to ``(B, rows, T)``, rows all tokens or the kept ones. Layers
-        below the first prompts have the kept tokens' columns alone.
+        From the input upwards; ``probabilities`` fused to ``(B, rows, T)``, rows all tokens, or the kept ones, or the
+        cls token. Layers below the first prompts have the kept tokens' columns alone.
     layout
         Token positions.
     query
@@ -82,21 +118,31 @@ def roll(
     """
     if not 0 <= residual <= 1:
         raise SettingsError(f"The residual weight must lie in [0, 1], got {residual}.")
+    return descend(layers, layout, query, mixed=1 - residual, skipped=residual)
+
+
+def descend(
+    layers: Sequence[LayerAttention], layout: TokenLayout, query: torch.Tensor, *, mixed: float, skipped: float
+) -> Rollout:
+    """Follow ``v <- mixed A^T v + skipped v`` from the query down; prompts that come in before a layer are leaves.
+
+    Rollout and relevance are both of this form. The whole row v stands for ``q^T (mixed A_L + skipped I) ... ``; no
+    product of matrices is formed.
+    """
     first = layers[0].probabilities
     kept = layout.kept.to(first.device)
     mass = query.to(first).expand(len(first), -1)
     shares = []
     for layer in reversed(layers):
-        full = layer.probabilities.shape[1] == layout.n_tokens
-        rows = mass if full else mass[:, kept]
-        mixed = torch.einsum("br,brt->bt", rows, layer.probabilities)
-        if mixed.shape[1] < layout.n_tokens:
-            mixed = torch.zeros_like(mass).index_copy(1, kept, mixed)
-        mass = (1 - residual) * mixed + residual * mass
+        rows, n_tokens = layer.probabilities.shape[1:]
+        read = mass if rows == layout.n_tokens else mass[:, kept] if rows == layout.n_kept else mass[:, layout.cls]
+        came = torch.einsum("br,brt->bt", read, layer.probabilities)
+        if n_tokens < layout.n_tokens:
+            came = torch.zeros_like(mass).index_copy(1, kept, came)
+        mass = mixed * came + skipped * mass
         share = torch.zeros_like(mass[:, 0])
         if layer.inserted:
             share = mass[:, layout.prompts].sum(dim=1)
-            mass = mass.clone()
             mass[:, layout.prompts] = 0
         shares.append(share)
     return Rollout(
@@ -109,7 +155,7 @@ def roll(
 
 def pooling_query(layout: TokenLayout, pooling: Pooling) -> torch.Tensor:
     """Which tokens of the last layer the head reads, ``(T,)`` summing to 1."""
-    query = torch.zeros(layout.n_tokens)
+    query = torch.zeros(layout.n_tokens, dtype=torch.float64)
     if pooling == "cls":
         query[layout.cls] = 1
     else:

@@ -1,26 +1,24 @@
 """Two-dimensional loss slices around a tuned model, along filter-normalised random directions.
 
-Li et al. (2018, *Visualizing the Loss Landscape of Neural Nets*, section 4), with a rule that knows transformers: a
-direction is scaled to the weight's norm per output row of a matrix and per token of an embedding or prompt, and is
-zero for biases, norms and LayerScale. A slice is a picture of two directions among millions, not evidence: other
-seeds give other pictures, and rescaling a network's weights changes them (Dinh et al. 2017).
+Li et al. (2018, *Visualizing the Loss Landscape of Neural Nets*, section 4), with a rule that knows transformers
+(:mod:`.directions`). A slice is a picture of two directions among millions, not evidence: other seeds give other
+pictures (:mod:`.surfaces` takes several), and rescaling a network's weights changes them (Dinh et al. 2017).
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn import functional as F
 
 from vptft.errors import SettingsError
 from vptft.evidence.results import Result
 from vptft.models.tuned import TunedModel
-
-RULE = "per output row of matrices, per token of embeddings and prompts, zero for vectors"
+from vptft.why.landscape.directions import RULE, random_plane
+from vptft.why.landscape.evaluation import PlaneLosses, Sample
+from vptft.why.landscape.parameters import ALL, TUNED, moved, spaces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,21 +68,19 @@ def measure(
     seed
         Of the two directions.
     """
-    if points < 3 or points % 2 == 0:
-        raise SettingsError(f"The points a side must be odd and at least 3, so that one is the model itself: {points}.")
-    if not extent > 0:
-        raise SettingsError(f"The extent must be positive, got {extent}.")
+    coordinates = axis(points, extent)
     moving = dict(parameters) if parameters is not None else default_parameters(model)
-    generator = torch.Generator().manual_seed(seed)
-    first, second = (direction(moving, generator) for _ in range(2))
-    axis = np.linspace(-extent, extent, points)
-    rows = []
-    with torch.no_grad(), _restored(moving) as start:
-        for a in axis:
-            for b in axis:
-                for name, parameter in moving.items():
-                    parameter.copy_(start[name] + float(a) * first[name] + float(b) * second[name])
-                rows.append((float(a), float(b), _loss(model, images, labels, batch_size)))
+    plane = random_plane(moving, seed=seed)
+    with moved(model, moving):
+        at = PlaneLosses(
+            model, moving, plane, Sample(split="test", images=images, labels=labels), batch_size=batch_size
+        )
+        losses = [at.row(float(a), coordinates).loss.mean(axis=1) for a in coordinates]
+    rows = [
+        (float(a), float(b), float(loss))
+        for a, row in zip(coordinates, losses, strict=True)
+        for b, loss in zip(coordinates, row, strict=True)
+    ]
     return LossSlice(
         settings={
             **(settings or {}),
@@ -102,45 +98,22 @@ def measure(
     )
 
 
+def axis(points: int, extent: float) -> np.ndarray:
+    """Coordinates of one side of a grid around 0, ``(points,)``.
+
+    Raises
+    ------
+    SettingsError
+        An even number of points, which would leave the model itself out, or no extent.
+    """
+    if points < 3 or points % 2 == 0:
+        raise SettingsError(f"The points a side must be odd and at least 3, so that one is the model itself: {points}.")
+    if not extent > 0:
+        raise SettingsError(f"The extent must be positive, got {extent}.")
+    return np.linspace(-extent, extent, points)
+
+
 def default_parameters(model: TunedModel) -> dict[str, torch.nn.Parameter]:
     """What the method tunes: prompts and head where there are prompts, everything otherwise."""
-    named = dict(model.named_parameters())
-    if model.prompts is None:
-        return named
-    return {name: p for name, p in named.items() if not name.startswith("backbone.")}
-
-
-def direction(parameters: Mapping[str, torch.nn.Parameter], generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """One Gaussian direction, each filter scaled to the norm of its weights; vectors stay where they are."""
-    out = {}
-    for name, parameter in parameters.items():
-        weight = parameter.detach()
-        if weight.ndim < 2:  # a bias, a norm or LayerScale
-            out[name] = torch.zeros_like(weight)
-            continue
-        draw = torch.randn(weight.shape, generator=generator).to(weight)
-        # Embeddings and prompts are (1 or L, tokens, d): a filter is a token; else it is an output row.
-        within = (2,) if weight.ndim == 3 else tuple(range(1, weight.ndim))
-        out[name] = draw * (_norm(weight, within) / _norm(draw, within))
-    return out
-
-
-def _norm(tensor: torch.Tensor, within: tuple[int, ...]) -> torch.Tensor:
-    return tensor.square().sum(dim=within, keepdim=True).sqrt()
-
-
-@contextmanager
-def _restored(parameters: Mapping[str, torch.nn.Parameter]) -> Iterator[dict[str, torch.Tensor]]:
-    """Give copies of the weights, and put them back bit for bit at the end."""
-    start = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    try:
-        yield start
-    finally:
-        for name, parameter in parameters.items():
-            parameter.data.copy_(start[name])
-
-
-def _loss(model: TunedModel, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> float:
-    parts = zip(images.split(batch_size), labels.split(batch_size), strict=True)
-    total = sum(F.cross_entropy(model(x), y, reduction="sum").item() for x, y in parts)
-    return total / len(labels)
+    found = spaces(model)
+    return found.get(TUNED, found[ALL])

@@ -1,0 +1,63 @@
+"""``why``: everything that applies to some runs, on one page."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vptft.cli.options import Device, Json, Runs, Seed, progress, say, write_json
+
+if TYPE_CHECKING:
+    from vptft.report.assembly.study import Step
+
+
+def why(
+    folders: Runs,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")] = Path("reports/why"),
+    reference: Annotated[
+        str, typer.Option(help="Images that stand for pretraining's: a name (see `tasks list`) or a folder.")
+    ] = "photos",
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "VPT or full finetuning: when, and why?",
+    pdf: Annotated[bool, typer.Option("--pdf/--no-pdf", help="Print the page, by a browser that is installed.")] = True,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Measure everything that applies to the runs, and write one page that argues, with figures, tables and a PDF.
+
+    Results are kept in OUT/results: interrupted, the same command goes on; a result that is deleted is made again,
+    and nothing else. Beside the page: figures (PDF, SVG, PNG), tables (LaTeX, CSV), findings.json with its schema,
+    provenance.json, report.pdf.
+
+    Example: `vptft-analyze why checkpoints/suite -o reports/mine`
+    """
+    from vptft.checkpoints.native import find_runs
+    from vptft.report.assembly.study import RunStudy, facts_of
+    from vptft.report.pages.report import write_report
+    from vptft.storage import write_json as save_json
+
+    study = RunStudy(runs=find_runs(folders), out=out, reference=reference, device=device, seed=seed, disparity=True)
+    with progress() as start:
+        steps = list(study.steps())
+        overall = start("why", len(steps))
+        for i, step in enumerate(steps):
+            _go(step, start(step.label))
+            overall(i + 1, len(steps))
+    for key, reason in study.left_out.items():
+        say(f"note: not measured, {key}: {reason}")
+    save_json(study.results / "study.json", facts_of(study, folders[0]))
+    written = write_report(study.results, out, title=title, pdf=pdf)
+    for note in written.notes:
+        say(f"note: {note}")
+    if json:
+        write_json({"page": str(written.page), "left_out": study.left_out})
+    else:
+        say(f"The page: {written.page}")
+        typer.echo(str(written.page))
+
+
+def _go(step: "Step", bar: "object") -> None:
+    assert callable(bar)
+    bar(0, 1)
+    step.go()
+    bar(1, 1)

@@ -1,0 +1,209 @@
+"""From runs to the lines between them: which there are follows from the runs."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import combinations, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vptft.checkpoints.native import WEIGHTS_FILE, Run
+from vptft.errors import CheckpointError, NotApplicable
+from vptft.models.tuned import TunedModel
+from vptft.report.assembly.landscape import SPLITS, Split, sample_of
+from vptft.report.assembly.pieces import Arrays, Pieces, Progress, kept
+from vptft.report.assembly.saved import identity, saved_or
+from vptft.storage import key_of
+from vptft.why.landscape import lines
+from vptft.why.landscape.directions import Point, weights_of
+from vptft.why.landscape.evaluation import Losses, Sample
+
+START, SEEDS = "pretrained to tuned", "seeds"
+
+
+def lines_between(runs: Sequence[Run], *, splits: Sequence[Split] = SPLITS, n_images: int = 64, seed: int = 0) -> tuple[
+    list[lines.Line], list[str]
+]:  # fmt: skip
+    """Find every line that these runs have.
+
+    Within one task, backbone and training size: from the pretrained network to each run; between the seeds of each
+    method; from FT to Mixed of one seed; from FT to the FT-then-PT that started from it.
+
+    Returns
+    -------
+    tuple
+        The lines, which load their models when they are walked, and what was left out, with the reason.
+    """
+    found: list[lines.Line] = []
+    left_out = [f"{run.label}: {reason}" for run in runs if (reason := _unfit(run))]
+    usable = sorted((run for run in runs if not _unfit(run)), key=_setting)
+    settings_of = {task: {_setting(run) for run in usable if run.info.task == task} for task in _tasks(usable)}
+    for (task, *_), group in groupby(usable, key=_setting):
+        several = len(settings_of[task]) > 1
+        make = partial(_line, several=several, splits=tuple(splits), n_images=n_images, seed=seed)
+        own = sorted(group, key=lambda run: (run.info.method, str(run.info.seed), str(run.folder)))
+        found += [make(START, None, run) for run in own if run.info.base is None]
+        for _, same in groupby(own, key=lambda run: run.info.method):
+            found += [make(SEEDS, *pair) for pair in combinations(same, 2) if _seeds_differ(*pair)]
+        for first in (run for run in own if run.info.method == "ft"):
+            for second in own:
+                if second.info.method == "mixed" and second.info.seed == first.info.seed:
+                    found.append(make("ft to mixed", first, second))
+                if (second.info.base or {}).get("model_sha256") == first.info.model_sha256:
+                    found.append(make(f"ft to {second.info.method}", first, second))
+    return found, left_out
+
+
+def lines_of(
+    runs: Sequence[Run],
+    *,
+    splits: Sequence[Split] = SPLITS,
+    n_images: int = 64,
+    points: int = 11,
+    curve_steps: int = 0,
+    seed: int = 0,
+    folder: Path | None = None,
+    on_line: Progress = lambda done, total: None,
+) -> lines.Lines:
+    """Losses along every line between runs; settings as for :func:`.lines.measure`.
+
+    Finished lines are kept in the cache until all are walked.
+
+    Raises
+    ------
+    NotApplicable
+        The runs have no line; with what was left out and why.
+    """
+    wanted, left_out = lines_between(runs, splits=splits, n_images=n_images, seed=seed)
+    if not wanted:
+        raise NotApplicable(f"These {len(runs)} runs have no line between them. {'; '.join(left_out)}".strip())
+    inputs = {
+        "runs": [identity(run) for run in runs], "splits": list(splits), "n_images": n_images, "points": points,
+        "curve_steps": curve_steps, "seed": seed, "left_out": left_out,
+    }  # fmt: skip
+
+    def make(found: dict[str, Any]) -> lines.Lines:
+        pieces = Pieces(found["key"])
+
+        def mapped(one: Callable[[lines.Line], lines.Walked], some: Sequence[lines.Line]) -> Iterable[lines.Walked]:
+            done = kept(
+                pieces, some, name=lambda line: key_of(line.task, line.kind, line.name)[:24],
+                make=lambda missing: ((line, _to_arrays(one(line))) for line in missing), on_piece=on_line,
+            )  # fmt: skip
+            return map(_from_arrays, done)
+
+        result = lines.measure(
+            wanted, points=points, curve_steps=curve_steps, seed=seed, mapped=mapped, settings=found
+        )  # fmt: skip
+        if folder is not None:
+            result.save(folder)
+        pieces.clear()
+        return result
+
+    return saved_or(lines.Lines, folder, inputs, make)
+
+
+def _line(
+    kind: str, first: Run | None, second: Run, *, several: bool, splits: tuple[Split, ...], n_images: int, seed: int
+) -> lines.Line:
+    return lines.Line(
+        task=second.info.task, kind=kind,
+        first="pretrained" if first is None else _short(first, several=several),
+        second=_short(second, several=several),
+        seeds=(_seed(second if first is None else first), _seed(second)),
+        load=partial(_ends, first, second, splits=splits, n_images=n_images, seed=seed),
+    )  # fmt: skip
+
+
+def _ends(first: Run | None, second: Run, *, splits: tuple[Split, ...], n_images: int, seed: int) -> lines.Ends:
+    """Both networks. Training images come from both runs' draws, half and half where these differ."""
+    model = second.model()
+    if first is None:
+        start, other = _pretrained(second, model), None
+    else:
+        other = first.model()
+        start = weights_of(dict(other.named_parameters()))
+    host = model if other is None or other.prompts is None else other
+    end = weights_of(dict(model.named_parameters()))
+    samples = []
+    for split in splits:
+        if split == "train" and first is not None and first.info.seed != second.info.seed:
+            halves = [sample_of(run, split, max(1, n_images // 2), seed) for run in (first, second)]
+            samples.append(_joined(*halves))
+        else:
+            samples.append(sample_of(second, split, n_images, seed))
+    return lines.Ends(model=host, first=start, second=end, samples=samples)
+
+
+def _pretrained(run: Run, model: TunedModel) -> Point:
+    """The backbone a run started from, under the zeros its head started at; without prompts."""
+    if not isinstance(model.head, nn.Linear):
+        raise NotApplicable(f"{run.label} has a head of its own kind, whose start is not known.")
+    own = {f"backbone.{name}": value.detach().clone() for name, value in run.backbone().module.named_parameters()}
+    return own | {f"head.{name}": torch.zeros_like(value) for name, value in model.head.named_parameters()}
+
+
+def _joined(first: Sample, second: Sample) -> Sample:
+    return Sample(
+        split=first.split, images=torch.cat([first.images, second.images]),
+        labels=torch.cat([first.labels, second.labels]),
+        groups=np.concatenate([np.asarray(sample.groups, dtype=str) for sample in (first, second)]),
+    )  # fmt: skip
+
+
+def _unfit(run: Run) -> str:
+    """Why a run has no place on a line; empty where it has."""
+    if run.info.adapters is not None and run.info.adapters.get("kind") != "lora":
+        return "its adapters are no parameters of the others"
+    if run.info.seed is None:
+        return "its seed is not known"
+    if not (run.folder / WEIGHTS_FILE).is_file():
+        return f"its weights are not there (`vptft-analyze checkpoints rebuild {run.folder}`)"
+    try:
+        run.base_run()
+    except CheckpointError as error:
+        return error.problem
+    return ""
+
+
+def _tasks(runs: Iterable[Run]) -> set[str]:
+    return {run.info.task for run in runs}
+
+
+def _setting(run: Run) -> tuple[str, ...]:
+    info = run.info
+    return (info.task, str(info.backbone_sha256), str(info.image_size), str(info.n_train))
+
+
+def _seeds_differ(first: Run, second: Run) -> bool:
+    return first.info.seed != second.info.seed and first.info.prompts == second.info.prompts
+
+
+def _seed(run: Run) -> int:
+    assert run.info.seed is not None
+    return run.info.seed
+
+
+def _short(run: Run, *, several: bool) -> str:
+    """Method and seed; size and resolution too where the task was trained with several."""
+    size = f" ({run.info.n_train} images, {run.info.image_size} px)" if several else ""
+    return f"{run.info.method} seed {run.info.seed}{size}"
+
+
+def _to_arrays(found: lines.Walked) -> Arrays:
+    out: Arrays = {"heads_moved": np.array(found.heads_moved)}
+    for (path, split), (losses, groups) in found.losses.items():
+        out |= {f"{path} {split} {name}": value for name, value in {**losses._asdict(), "groups": groups}.items()}
+    return out
+
+
+def _from_arrays(arrays: Arrays) -> lines.Walked:
+    names = dict.fromkeys(tuple(name.split(" ")[:2]) for name in arrays if " " in name)
+    losses = {}
+    for path, split in names:
+        loss, correct, groups = (arrays[f"{path} {split} {name}"] for name in ("loss", "correct", "groups"))
+        losses[path, split] = (Losses(loss, correct), groups)
+    return lines.Walked(losses, int(arrays["heads_moved"]))

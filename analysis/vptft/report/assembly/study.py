@@ -1,0 +1,220 @@
+"""A study: everything that is measured of a set of runs for one page, as steps each of which resumes.
+
+What cannot be measured of these runs is kept with its reason in ``results/left_out.json``, and the page tells it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vptft.checkpoints.native import Run
+from vptft.checkpoints.pairs import RunPair, pair_runs
+from vptft.data import registry
+from vptft.errors import VptftError
+from vptft.features.extractors import Extractor, load_extractor
+from vptft.provenance import provenance
+from vptft.report.assembly import studies
+from vptft.report.assembly.attention import attention_maps
+from vptft.report.assembly.distances import distance, statistics
+from vptft.report.assembly.landscape import loss_slice
+from vptft.report.assembly.objective import objective_disparity, task_features
+from vptft.report.assembly.overfitting import calibrations, curves, explained
+from vptft.report.assembly.quadrants import quadrant_plane
+from vptft.report.assembly.recipes import fairness_of
+from vptft.report.pages.study import LEFT_OUT
+from vptft.storage import slug, write_json
+from vptft.when.distribution.distance import DistanceSettings, SetDistance
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a study: its label, its share of the time, and what it does."""
+
+    label: str
+    weight: float
+    go: Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much is looked at: images of distances, of slices and of maps; points and extent of slices."""
+
+    distance: int = 300
+    slice_images: int = 16
+    slice_points: int = 7
+    slice_extent: float = 0.5
+    maps: int = 24
+
+
+@dataclass(kw_only=True)
+class RunStudy:
+    """Runs, and where what is measured of them goes.
+
+    Attributes
+    ----------
+    runs
+        All of them; pairs of VPT and FT are found among them.
+    out
+        Folder of the study; results go to ``out/results``.
+    reference
+        Set of images that stands for pretraining's.
+    sizes
+        How much is looked at.
+    disparity
+        Measure the objective's disparity too, for the vertical axis of the quadrants.
+    """
+
+    runs: Sequence[Run]
+    out: Path
+    reference: str
+    device: str = "cpu"
+    seed: int = 0
+    sizes: Sizes = field(default_factory=Sizes)
+    disparity: bool = False
+
+    def __post_init__(self) -> None:
+        self.pairs = pair_runs(self.runs)
+        seeds = [pair.vpt.info.seed for pair in self.pairs]
+        self.first = [pair for pair in self.pairs if pair.vpt.info.seed == min(seeds, key=lambda s: (s is None, s))]
+        self.tasks = list(dict.fromkeys(pair.vpt.info.task for pair in self.pairs))
+        self.left_out: dict[str, str] = {}
+
+    @property
+    def results(self) -> Path:
+        """Where results are saved."""
+        return self.out / "results"
+
+    def steps(self) -> Iterator[Step]:
+        """Give what is measured, in order; an analysis that does not apply gives its reason and stops nothing."""
+        yield Step("recipes", 1, lambda: fairness_of(self.pairs, folder=self.results / "fairness"))
+        yield Step("distances", 20, self.tried("distance", self.distances))
+        yield Step("quadrants", 2, self.tried("quadrants", self.quadrants))
+        yield Step("data size", 1, self.tried("datasize", self.data_size))
+        yield Step("sensitivity", 1, self.tried("sensitivity", self.sensitivity))
+        yield Step("curves", 2, self.tried("overfitting", self.overfitting))
+        for pair in self.first:
+            for run in (pair.vpt, pair.ft):
+                yield Step(f"loss slice: {run.label}", 7, self.tried("landscape", partial(self.slice_of, run)))
+        for pair in self.first:
+            yield Step(f"attention: {pair.vpt.info.task}", 3, self.tried("attention", partial(self.maps_of, pair)))
+
+    def tried(self, key: str, measure: Callable[[], object]) -> Callable[[], None]:
+        """Measure, and keep the reason where it cannot be."""
+
+        def go() -> None:
+            try:
+                measure()
+            except VptftError as error:
+                self.left_out[key] = "; ".join(filter(None, (self.left_out.get(key), error.problem)))
+                write_json(self.results / LEFT_OUT, self.left_out)
+
+        return go
+
+    def network(self) -> Extractor:
+        """The analysed backbone itself: the distance is as the model sees it."""
+        info = self.runs[0].info
+        return load_extractor(f"{info.backbone}:{info.image_size}", device=self.device)
+
+    def distances(self) -> dict[str, SetDistance]:
+        """Distance of each task's training images to the reference."""
+        network, n = self.network(), self.sizes.distance
+        origin = statistics(registry.images(self.reference, n=n), network)
+        return {
+            task: distance(
+                origin,
+                statistics(registry.images(f"{task}:train", n=n), network),
+                options=DistanceSettings(),
+                folder=self.results / "distance" / slug(task),
+            )
+            for task in self.tasks
+        }
+
+    def quadrants(self) -> object:
+        """Plane of data distance and objective."""
+        measured = self.distances()
+        known: dict[str, float] | None = None
+        if self.disparity:
+            network = self.network()
+            labelled = [task_features(task, network, n=self.sizes.distance, draw=self.seed) for task in self.tasks]
+            scores = objective_disparity(
+                labelled, slow=False, seed=self.seed, folder=self.results / "objective"
+            ).scores()
+            known = {str(row["task"]): float(row["disparity"]) for row in scores.to_dict("records")}
+        return quadrant_plane(
+            self.pairs, measured, seed=self.seed, disparities=known, folder=self.results / "quadrants"
+        )
+
+    def data_size(self) -> object:
+        """Gap against training images."""
+        return studies.data_size(
+            self.pairs, least_sizes=3, region=1.0, curves=False, seed=self.seed, folder=self.results / "datasize"
+        )
+
+    def sensitivity(self) -> object:
+        """Gap over design choices."""
+        return studies.sensitivity(
+            list(self.runs), conclusions=None, seed=self.seed, folder=self.results / "sensitivity"
+        )
+
+    def overfitting(self) -> None:
+        """Curves, calibration, and whether overfitting explains the gap."""
+        shown = curves(self.runs, folder=self.results / "overfitting")
+        calibrations(self.runs, shown, seed=self.seed, folder=self.results / "calibration")
+        explained(self.runs, shown, folder=self.results / "overfitting-gap")
+
+    def slice_of(self, run: Run) -> object:
+        """Loss slice around one run."""
+        sizes, name = self.sizes, f"{slug(run.info.task)}-{run.info.method}"
+        return loss_slice(
+            run, n_images=sizes.slice_images, points=sizes.slice_points, extent=sizes.slice_extent, seed=self.seed,
+            folder=self.results / "landscape" / name,
+        )  # fmt: skip
+
+    def maps_of(self, pair: RunPair) -> object:
+        """Where both models of a pair look."""
+        return attention_maps(
+            pair, n_images=self.sizes.maps, seed=self.seed,
+            folder=self.results / "attention" / slug(pair.vpt.info.task),
+        )  # fmt: skip
+
+
+def facts_of(study: RunStudy, folder: Path, **told: Any) -> dict[str, Any]:
+    """What a page says about a study besides its results: settings, runs, confounds, provenance."""
+    info = study.runs[0].info
+    settings = info.settings
+    shown = ("task", "method", "seed", "test_accuracy", "parameters_tuned", "parameters_total")
+    first = study.first[0].vpt.info.seed
+    return {
+        **told,
+        "backbone": info.backbone,
+        "backbone_sha256": info.backbone_sha256,
+        "pretraining": info.pretraining,
+        "reference": study.reference,
+        "n_train": info.n_train,
+        **{name: settings.get(name) for name in ("n_test", "epochs", "image_size", "batch_size")},
+        "prompt_length": study.pairs[0].vpt.info.options.get("prompt_length"),
+        "seeds": sorted({run.info.seed for run in study.runs if run.info.seed is not None}),
+        "searched": all(run.info.search for pair in study.pairs for run in (pair.vpt, pair.ft)),
+        "learning_rates": {
+            f"{run.info.method} on {run.info.task}": run.info.settings.get("lr")
+            for run in study.runs
+            if run.info.seed == first
+        },
+        "notes": [
+            f"{run.info.method} on {run.info.task}, seed {run.info.seed}: {n}"
+            for run in study.runs
+            for n in run.info.notes
+        ],
+        "confounds": fairness_of(study.pairs).differences(),
+        "runs": [
+            {**{name: getattr(run.info, name) for name in shown}, "folder": _place(run.folder, folder)}
+            for run in study.runs
+        ],
+        "provenance": provenance(),
+    }
+
+
+def _place(run: Path, folder: Path) -> str:
+    return str(run.relative_to(folder)) if run.is_relative_to(folder) else run.name

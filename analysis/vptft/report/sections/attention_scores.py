@@ -1,0 +1,45 @@
+"""Numbers of attention maps over every test image."""
+
+from collections.abc import Iterator, Sequence
+
+from vptft.report.figures.attention_scores import draw_attention_curves, draw_attention_sanity, draw_attention_scores
+from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.why.attention.comparison import AttentionComparison
+
+CAUTION = (
+    "A map that stays the same when weights are put in random order, or for another class, says little of this "
+    "model: those kinds are drawn hollow. A better map is not a better model, and outcomes are chosen by what "
+    "is compared."
+)
+
+
+def _pictures(results: Sequence[AttentionComparison], context: Context) -> Iterator[Picture]:
+    for result in results:
+        yield Picture(
+            name="attention-scores",
+            figure=draw_attention_scores(result),
+            alt="Difference VPT minus FT of each score of each kind of map, with 95% intervals.",
+            caption="Scores of maps over all images, VPT minus FT, positive where VPT's are better; hollow: the kind "
+            "fails a sanity check.",
+        )
+        for way in dict.fromkeys(result.curves["way"]):
+            yield Picture(
+                name=f"attention-curves-{way}",
+                figure=draw_attention_curves(result, way=way),
+                alt=f"Deletion and insertion curves by {way} for each kind of map and task.",
+                caption=f"Probability of the explained class as {way} are taken away or put in, in the map's order; "
+                "grey is a random order.",
+            )
+        if len(result.sanity):
+            yield Picture(
+                name="attention-sanity",
+                figure=draw_attention_sanity(result),
+                alt="Likeness of each kind of map to itself as weights are randomised, and for another class.",
+                caption="Sanity checks (Adebayo et al. 2018): a map of this model must change with its weights.",
+            )
+
+
+ANALYSIS = Analysis(
+    key="attention-comparison", kind=AttentionComparison, heading="Attention in numbers", caution=CAUTION,
+    command="attention RUNS --scores", pictures=_pictures,
+)  # fmt: skip

@@ -1,0 +1,36 @@
+"""Loss along lines between runs."""
+
+from collections.abc import Iterator, Sequence
+
+from vptft.report.figures.lines import START, draw_barriers, draw_lines
+from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.why.landscape.lines import Lines
+
+CAUTION = (
+    "A barrier on the straight line is no barrier of the landscape: networks that permute their units are the "
+    "same function, and a curve may go around. Lines include the head."
+)
+
+
+def _pictures(results: Sequence[Lines], context: Context) -> Iterator[Picture]:
+    for result in results:
+        yield Picture(
+            name="landscape-lines",
+            figure=draw_lines(result),
+            alt="Training and test loss along straight lines between runs of one task.",
+            caption="Loss along each line; dashes are test loss, bands hold 95% over images.",
+        )
+        if (result.barriers["kind"] != START).any():
+            yield Picture(
+                name="landscape-barriers",
+                figure=draw_barriers(result),
+                alt="Barrier of each line above its ends, in nats, with its interval.",
+                caption="Highest loss on each line above the straight line between its ends' losses; a diamond is the "
+                "mean over pairs of seeds.",
+            )
+
+
+ANALYSIS = Analysis(
+    key="landscape-lines", kind=Lines, heading="Lines between solutions", caution=CAUTION,
+    command="landscape --what lines", pictures=_pictures,
+)  # fmt: skip

@@ -1,0 +1,26 @@
+"""How far each task's objective is from pretraining's."""
+
+from collections.abc import Iterator, Sequence
+
+from vptft.report.figures.objective import draw_disparity
+from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.when.objective.disparity import Disparity
+
+CAUTION = (
+    "Disparity was chosen among many measures on ten tasks of two backbones, and its evidence does not exclude chance."
+)
+
+
+def _pictures(results: Sequence[Disparity], context: Context) -> Iterator[Picture]:
+    for result in results:
+        yield Picture(
+            name="disparity",
+            figure=draw_disparity(result),
+            alt="Disparity of each task's objective, between 0 and 1.",
+            caption="Disparity of the objective, from frozen features and labels; near 0 is like pretraining's.",
+        )
+
+
+ANALYSIS = Analysis(
+    key="objective", kind=Disparity, heading="Objective", caution=CAUTION, command="objective", pictures=_pictures
+)

@@ -1,0 +1,1 @@
+"""Second derivatives of the loss around a solution: eigenvalues, traces, spectral densities, sharpness."""

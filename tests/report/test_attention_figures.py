@@ -1,0 +1,162 @@
+"""Figures of attention scores: what is drawn is what the tables hold, and what fails its check says so."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from vptft.errors import SettingsError
+from vptft.report.figures.attention_grid import draw_attention_grid, save_maps
+from vptft.report.figures.attention_heads import draw_attention_heads, tiled
+from vptft.report.figures.attention_scores import (
+    draw_attention_curves,
+    draw_attention_sanity,
+    draw_attention_scores,
+)
+from vptft.report.figures.style import to_svg
+from vptft.why.attention import comparison
+from vptft.why.attention.maps import OUTCOMES
+from vptft.why.attention.scores import FAITHFUL, MASSES, SCORES, SIDES, AttentionScores
+
+KINDS = ["rollout", "gradcam", "random"]
+N = 16
+MEASURED = ("on_object", "gini", "faithfulness_tokens")
+
+
+def make_scores(task="photo/count", draw=0, n=N, layers=3, heads=2):
+    rng = np.random.default_rng(draw)
+    maps = rng.gamma(0.5, size=(n, 2, len(KINDS), 4, 4))
+    maps /= maps.sum(axis=(3, 4), keepdims=True)
+    outcome = [OUTCOMES[i % 4 if i < 8 else 0] for i in range(n)]
+    names, groups = [f"image {i}" for i in range(n)], [f"tile {i // 2}" for i in range(n)]
+    tables, masses, curves, checks = [], [], [], []
+    for s, side in enumerate(SIDES):
+        for kind in KINDS:
+            measured = {name: rng.uniform(0.2, 0.4, n) + 0.1 * (1 - s) for name in MEASURED}
+            scores = dict.fromkeys(SCORES, np.nan) | measured
+            tables.append(
+                pd.DataFrame({
+                    "image": names, "group": groups, "label": np.arange(n) % 3, "target": 0, "side": side,
+                    "map": kind, "predicted": 0, "outcome": outcome, "sampled": True, "flat": False,
+                    "gap": np.nan, "object_area": 0.1, **scores,
+                })
+            )  # fmt: skip
+            share = np.linspace(0, 1, 5)
+            curves += [
+                {"side": side, "map": kind, "way": "tokens", "share": x, "deletion": 1 - x, "insertion": x, "n": n}
+                for x in share
+            ]
+        masses.append(pd.DataFrame({"image": names, "side": side, "map": "rollout", **dict.fromkeys(MASSES, 0.25)}))
+        for kind, ends, of in (("rollout", 0.8, 1.0), ("gradcam", 0.1, 0.2)):
+            checks += [
+                {"side": side, "map": kind, "changed": "weights", "depth": d, "similarity": 1 - d * (1 - ends), "n": 4}
+                for d in (0.0, 0.5, 1.0)
+            ]
+            checks.append({"side": side, "map": kind, "changed": "class", "depth": np.nan, "similarity": of, "n": 4})
+    head = pd.DataFrame(
+        [(s, layer, h, 0.1 * layer) for s in SIDES for layer in range(layers) for h in range(heads)],
+        columns=["side", "layer", "head", "query_prompt_share"],
+    )
+    drawn = np.array([0, 4, 1, 5, 2, 6, 3, 7])
+    agreement = tables[0][["image", "group"]].assign(map="gradcam", spearman=0.5, top_overlap=0.5)
+    return AttentionScores(
+        settings={"seed": 0, "options": {"target": "true", "seed": 0}, "classes": ["a", "b" * 60, "c"]}, task=task,
+        pretraining="self-distilled", draw=draw, kinds=KINDS, table=pd.concat(tables, ignore_index=True),
+        masses=pd.concat(masses, ignore_index=True), agreement=agreement,
+        between=pd.DataFrame({"side": [], "map": [], "other": [], "spearman": []}), sanity=pd.DataFrame(checks),
+        curves=pd.DataFrame(curves), heads=head, maps=maps.astype(np.float32), drawn=drawn,
+        pixels=rng.integers(0, 255, (len(drawn), 56, 56, 3), dtype=np.uint8),
+        head_maps=rng.random((len(drawn), 2, layers, heads, 4, 4), dtype=np.float32),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def compared():
+    return comparison.measure([make_scores(task, draw) for task in ("photo/count", "plain/count") for draw in range(3)])
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+def test_the_grid_counts_each_outcome_and_shares_one_scale():
+    result = make_scores()
+    figure = draw_attention_grid(result, kind="rollout")
+    said = texts(figure)
+    for outcome, count in result.outcome_counts().items():
+        assert f"{outcome}\n{count} of {N}" in said
+    assert "FAILS its sanity check: weights, class" in said
+    assert "drawn by seed 0" in said
+    drawn = [axes.images[1] for axes in figure.axes if len(axes.images) == 2]
+    assert len(drawn) == 2 * 8
+    assert len({image.get_clim() for image in drawn}) == 1
+    np.testing.assert_array_equal(drawn[0].get_array(), result.maps[0, 0, 0])  # VPT's first, then FT's
+    np.testing.assert_array_equal(drawn[1].get_array(), result.maps[0, 1, 0])
+    assert said.count("0.25") >= 16  # masses under every map
+    passing = texts(draw_attention_grid(result, kind="gradcam"))
+    assert "passes its sanity checks" in passing
+    assert "0.25" not in passing  # it has no masses
+
+
+def test_scores_are_hollow_where_the_kind_fails(compared):
+    figure = draw_attention_scores(compared)
+    axes = figure.axes[0]
+    points = [line for line in axes.lines if line.get_marker() not in ("None", "") and len(line.get_xdata()) == 1]
+    faces = [line.get_markerfacecolor() for line in points]
+    assert len(points) == 2 * 3  # kinds, and two tasks and their mean
+    assert faces[:3] == ["white"] * 3
+    assert "white" not in faces[3:]
+    table = compared.frame().query("outcome == 'all' and score == 'on_object' and map == 'rollout'")
+    assert [line.get_xdata()[0] for line in points[:3]] == pytest.approx(100 * table["difference"])
+    assert "(fails: weights, class)" in texts(figure)
+
+
+def test_curves_and_sanity_draw_their_tables(compared):
+    axes = draw_attention_curves(compared).axes
+    assert len(axes) == 2 * 2
+    assert [text.get_text() for text in (axes[0].title, axes[1].title)] == ["rollout (fails)", "gradcam"]
+    assert len(axes[0].lines) == 8  # two sides; a kind and the random order; deletion and insertion
+    weights = draw_attention_sanity(compared).axes[0]
+    assert list(weights.lines[0].get_ydata()) == pytest.approx([1, 0.9, 0.8])
+    with pytest.raises(SettingsError, match="No curves by pixels"):
+        draw_attention_curves(compared, way="pixels")
+    with pytest.raises(SettingsError, match="No sanity check"):
+        draw_attention_sanity(replace(compared, sanity=compared.sanity.iloc[:0]))
+
+
+def test_heads_lie_side_by_side_with_the_share_on_prompts():
+    result = make_scores()
+    figure = draw_attention_heads(result, shown=1)
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shown[5:9, 5:9], result.head_maps[1, 0, 1, 1])
+    assert shown.shape == (3 * 5 - 1, 2 * 5 - 1)
+    assert np.isnan(tiled(result.head_maps[1, 0])[4]).all()
+    assert "0.20" in texts(figure)
+    with pytest.raises(SettingsError, match="no number 8"):
+        draw_attention_heads(result, shown=8)
+
+
+def test_every_shown_map_is_kept_as_data_and_picture(tmp_path):
+    result = make_scores()
+    written = save_maps(replace(result, drawn=result.drawn[:2]), tmp_path)
+    assert len(written) == 2 * (1 + 2 * 2)
+    data = sorted(tmp_path.glob("*.npz"))
+    with np.load(data[0]) as kept:
+        np.testing.assert_array_equal(kept["ft/gradcam"], result.maps[0, 1, 1])
+
+
+def test_what_is_not_there_is_refused(compared):
+    with pytest.raises(SettingsError, match="no 'relevance' maps; there are rollout, gradcam"):
+        draw_attention_grid(make_scores(), kind="relevance")
+    result = make_scores()
+    with pytest.raises(SettingsError, match="No image was kept"):
+        draw_attention_grid(replace(result, drawn=result.drawn[:0]), kind="rollout")
+    with pytest.raises(SettingsError, match="None of the scores"):
+        draw_attention_scores(replace(compared, table=compared.table.query("score == 'gini'")))
+    assert set(FAITHFUL) < set(SCORES)
+
+
+def test_figures_repeat_byte_for_byte(compared):
+    assert to_svg(draw_attention_scores(compared)) == to_svg(draw_attention_scores(compared))

@@ -44,10 +44,10 @@ def trained(model: nn.Module, parameters: Parameters, batch: Batch, *, steps: in
     return model.eval()
 
 
-def tiny_vit(prompts: int = 0, seed: int = 0) -> TunedModel:
+def tiny_vit(prompts: int = 0, *, patch: int = 8) -> TunedModel:
     """ViT of width 64 and 4 layers for 32 px, 0.2 million parameters."""
-    torch.manual_seed(seed)
-    vit = VisionTransformer(img_size=32, patch_size=8, embed_dim=64, depth=4, num_heads=4, num_classes=0)
+    torch.manual_seed(0)
+    vit = VisionTransformer(img_size=32, patch_size=patch, embed_dim=64, depth=4, num_heads=4, num_classes=0)
     spec = PromptSpec(length=prompts, layers=(0,)) if prompts else None
     return TunedModel(vit, n_classes=10, prompts=spec)
 
@@ -55,7 +55,7 @@ def tiny_vit(prompts: int = 0, seed: int = 0) -> TunedModel:
 def hessian_products(options: Options) -> None:
     """A product against gradients by the fused kernel, a graph built anew, and curvlinops; all weights."""
     batch = digits(32 if options.quick else 128)
-    model = tiny_vit().eval()
+    model = tiny_vit(patch=4).eval()
     nn.init.normal_(model.head.weight, std=0.1)  # a head of zeros has no gradient behind it
     parameters = space(model, ALL)
     products = HessianProducts(model, parameters, [batch])
@@ -107,7 +107,7 @@ def eigenvalues(options: Options) -> None:
         before = products.count
         truth = np.sort(eigsh(_operator(products), k=5, which="LA", tol=1e-6, return_eigenvectors=False))[::-1]
         exact_count, before = products.count - before, products.count
-        eigsh(_operator(products), k=5, which="LA", tol=TOLERANCE, return_eigenvectors=False)
+        eigsh(_operator(products), k=5, which="LA", tol=1e-3, return_eigenvectors=False)
         off = float(np.abs(ours.largest / truth - 1).max())
         say(f"Largest five of {name}: {', '.join(f'{value:.4g}' for value in truth)}")
         say(f"  ours to a residual of {TOLERANCE:g}: {ours.products} products (bar: at most {PRODUCTS}) "

@@ -8,6 +8,7 @@ from vptft.report.assembly import curvature, escape, pieces
 from vptft.report.assembly.landscape import SurfaceSettings, surfaces_of
 from vptft.report.assembly.lines import lines_between
 from vptft.why.landscape.curvature.measure import CurvatureSettings
+from vptft.why.landscape.surfaces import Surfaces
 
 SMALL = ("--images", 6, "--points", 3, "--extent", 0.1, "--seeds", 1)
 
@@ -34,6 +35,18 @@ def test_every_space_split_and_figure(parsed, both, tmp_path):
         assert {row["space"] for row in found["rows"]} == {space}
         assert {row["split"] for row in found["rows"]} == {"train"}
     assert {path.suffix for path in (out / "figures").glob("landscape*")} == {".pdf", ".svg", ".png"}
+
+
+def test_snapshots_make_a_plane_of_the_trajectory(parsed, train, squares, tmp_path):
+    train(squares, tmp_path / "run", "--epochs", 3, "--snapshots", 3)
+    out = tmp_path / "out"
+    rows = parsed("landscape", tmp_path / "run", *SMALL, "--split", "test", "-o", out)["slices"]["rows"]
+    assert {row["plane"] for row in rows} == {"random 0", "trajectory"}
+    (folder,) = (out / "results" / "landscape-slices").iterdir()
+    path = Surfaces.load(folder).path
+    assert list(path["epoch"]) == [1, 2, 3]
+    assert path[["a", "b", "off_plane"]].iloc[-1].abs().max() < 1e-4  # the last is the run itself
+    assert path["off_plane"].max() < 1e-2 * path["a"].abs().max()  # three points lie in one plane
 
 
 def test_prompts_of_a_run_without_any(call, both):
@@ -103,7 +116,7 @@ def test_workers_give_the_same_numbers(both):
 
 def test_curvature_and_the_escape_test_are_reached(parsed, both, monkeypatch, tmp_path):
     """What they measure has tests of its own; here their smallest settings stand for the defaults."""
-    small = CurvatureSettings(spaces=("head",), batches=1, scalings=("none",), k=1, probes=2, m=3)
+    small = CurvatureSettings(spaces=("head",), batches=1, scalings=("element",), k=1, probes=2, m=3)
     monkeypatch.setitem(curvature.curvature.__kwdefaults__, "options", small)
     out = tmp_path / "out"
     asked = ("--what", "curvature", "--images", 6, "--split", "train", "-o", out)

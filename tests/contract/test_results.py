@@ -11,6 +11,7 @@ import torch
 
 import vptft
 from advise.evidence import block, made, new
+from report.test_curvature_figure import RESULTS as CURVATURES
 from vptft.advise import measure as advising
 from vptft.advise import record
 from vptft.checkpoints import fairness
@@ -40,7 +41,10 @@ from vptft.when.sensitivity.measure import measure as measure_choices
 from vptft.why import overfitting
 from vptft.why.attention import comparison as attention_compared
 from vptft.why.attention import maps, scores
+from vptft.why.features import explanation as preservation
+from vptft.why.features.preservation import FeaturePreservation
 from vptft.why.landscape import lines, slices, surfaces
+from vptft.why.landscape.curvature.measure import Curvature
 from vptft.why.landscape.directions import random_plane, weights_of
 from vptft.why.landscape.escape.budget import Budget
 from vptft.why.landscape.escape.measure import EscapeTest
@@ -49,6 +53,7 @@ from vptft.why.landscape.evaluation import Sample
 from vptft.why.overfitting import calibration, explanation
 from when.datasize.studies import published, study
 from when.sensitivity.studies import factorial
+from why.features.studies import ladder, preserved
 from why.landscape.escape.planted import point
 from why.overfitting.histories import compared
 
@@ -195,9 +200,9 @@ def attention_scores(finished, masks, **options):
 
 
 def attention_comparison(finished):
-    seen = np.ones((6, 32, 32), dtype=bool)
-    parts = [attention_scores(finished, seen, sample=4, checked=2), attention_scores(finished, None, ways=(), checked=0)]
-    return attention_compared.measure(parts, settings=SETTINGS)
+    whole = attention_scores(finished, np.ones((6, 32, 32), dtype=bool), sample=4, checked=2)
+    few = attention_scores(finished, None, ways=(), checked=0)
+    return attention_compared.measure([whole, few], settings=SETTINGS)
 
 
 def costs(finished):
@@ -288,15 +293,23 @@ MADE = {
     "attention scores": lambda finished: attention_scores(finished, None, sample=4, checked=2),
     "attention scores, nothing checked": lambda finished: attention_scores(finished, None, ways=(), checked=0, shown=0),
     "attention comparison": attention_comparison,
+    "curvature": lambda finished: replace(CURVATURES[0], settings=SETTINGS),
+    "features": lambda finished: replace(preserved("ft", 0.3, 40), settings=SETTINGS, notes=["NA", "a, b"]),
+    "features of prompts": lambda finished: replace(preserved("vpt_deep", 0.7, 40, prompts=True), settings=SETTINGS),
+    "feature preservation": lambda finished: preservation.measure(
+        ladder(lambda cka: 10 * cka, tasks=4), settings=SETTINGS
+    ),
     "attention without masks": lambda finished: attention(finished, None),
 }
 KINDS = (
     advising.Advice, record.Record,
     fairness.Fairness, distance.SetDistance, quadrant_plane.Quadrants, overfitting.OverfittingCurves,
-    calibration.Calibration, explanation.Explanation, slices.LossSlice,
+    calibration.Calibration, explanation.Explanation,
+    slices.LossSlice,
     surfaces.Surfaces, lines.Lines,
-    maps.AttentionMaps, scores.AttentionScores, attention_compared.AttentionComparison, profile.Profile, disparity.Disparity, comparison.Comparison, DataSize, Sensitivity,
-    EscapeTest,
+    maps.AttentionMaps, scores.AttentionScores, attention_compared.AttentionComparison,
+    profile.Profile, disparity.Disparity, comparison.Comparison, DataSize, Sensitivity,
+    EscapeTest, Curvature, FeaturePreservation, preservation.PreservationEffect,
     claims.Published, audit.Audit, reproduction.Reproduction,
 )  # fmt: skip
 

@@ -131,3 +131,8 @@ def test_chance_is_the_answer_that_needs_no_image():
 def test_too_few_groups_to_hold_out_are_refused():
     with pytest.raises(DataError, match="needs 3 groups of images, and there are 2"):
         knn_above_chance(np.eye(6), np.arange(6) % 2, np.arange(6) // 3)
+
+
+def test_classes_with_fewer_images_than_folds_are_refused_with_the_count():
+    with pytest.raises(DataError, match=f"needs {FOLDS} images of a class, and no class has more than 2"):
+        grouped_folds(np.array([0, 0, 1, 1, 2]), np.arange(5))

@@ -85,6 +85,14 @@ def test_every_letter_is_inside_and_large_enough(result):
             assert whole.containsy(box.y1), text.get_text()
 
 
+def test_two_pretrainings_have_lines_of_their_own_and_no_common_contrast():
+    one = made()
+    table = pd.concat([one.table, one.table.assign(pretraining="masked")], ignore_index=True)
+    _, fresh, *_ = draw_escape(replace(one, table=table, contrasts=contrasts(table))).axes
+    assert sum(line.get_label().startswith("a ") for line in fresh.lines) == 6
+    assert fresh.get_title(loc="right") == ""
+
+
 def test_titles_of_a_row_do_not_touch():
     figure = draw_escape(made(("a", "b"), ("finetuned", "pretrained")))
     to_png(figure, dpi=100)

@@ -40,7 +40,9 @@ def landscape(
     space: Annotated[
         Space | None, typer.Option(help="What moves in slices [default: prompts and head where there are prompts].")
     ] = None,
-    split: Annotated[list[Images] | None, typer.Option("--split", help="Repeatable [default: both].")] = None,
+    split: Annotated[
+        list[Images] | None, typer.Option("--split", help="Repeatable [default: both; curvature: train].")
+    ] = None,
     points: Annotated[int, typer.Option(help="Points a side or line; odd for slices.", min=3)] = 11,
     extent: Annotated[float, typer.Option(help="Largest step of a slice, in filter norms.")] = 0.5,
     seeds: Annotated[int, typer.Option(help="Random planes a run; with fewer than 3 a slice is a picture.", min=1)] = 3,
@@ -56,8 +58,9 @@ def landscape(
 ) -> None:
     """The loss around runs and between them: slices, lines and their barriers, curvature, the escape test.
 
-    Images are so many for each split, and for each batch of curvature. Lines follow from the runs given: pretrained to each, between seeds, FT to Mixed, FT to FT-then-PT. A slice is a
-    picture; what it says of a run is the mean rise over directions and batches.
+    Lines follow from the runs given: pretrained to each, between seeds, FT to Mixed, FT to FT-then-PT. A slice is a
+    picture; what it says of a run is the mean rise over directions and batches. Curvature takes so many images for
+    each batch, and training images unless told.
 
     Example: `vptft-analyze landscape checkpoints/suite/photo-count --what slices --what lines -o reports/mine`
     """
@@ -66,6 +69,7 @@ def landscape(
 
     wanted = tuple(dict.fromkeys(str(each) for each in what or (What.SLICES,)))
     splits = tuple(each for each in SPLITS if not split or Images(each) in split)
+    curved = splits if split else ("train",)
     runs = find_runs(folders)
     results = out / "results" if out else None
     settings = SurfaceSettings(
@@ -76,7 +80,7 @@ def landscape(
     make: dict[str, Callable[..., dict[str, Any]]] = {
         "slices": lambda: _slices(runs, settings, workers, results, out, shown=not json),
         "lines": lambda: _lines(runs, lines, results, out, shown=not json),
-        "curvature": lambda: _curvature(runs, splits, images, seed, results, out, shown=not json),
+        "curvature": lambda: _curvature(runs, curved, images, seed, results, out, shown=not json),
         "escape": lambda: _escape(runs, seed, results, out, shown=not json),
     }
     found = {name: make[name]() for name in wanted}
@@ -158,7 +162,9 @@ def _curvature(
                 bar = start(f"curvature, {run.label}, {split}")
                 found.append(curvature(run, n_images=images, split=split, seed=seed, folder=folder, on_cell=bar))
             if out:
-                save_figure(draw_curvature(found), out / "figures" / f"curvature-{split}")
+                for task in dict.fromkeys(item.task for item in found):
+                    figure = draw_curvature([item for item in found if item.task == task])
+                    save_figure(figure, out / "figures" / slug(f"curvature {task} {split}"))
             who = [{"run": item.label, "split": split} for item in found]
             summaries += [item.summary().assign(**own) for item, own in zip(found, who, strict=True)]
             rows += [item.frame().assign(**own) for item, own in zip(found, who, strict=True)]

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from vptft.report.assembly.study import Step
 
 
+N_FEATURES = 200
+"""Images of each set whose features are compared."""
+
+
 def why(
     folders: Runs,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")] = Path("reports/why"),
@@ -32,11 +36,19 @@ def why(
     Example: `vptft-analyze why checkpoints/suite -o reports/mine`
     """
     from vptft.checkpoints.native import find_runs
-    from vptft.report.assembly.study import RunStudy, facts_of
+    from vptft.report.assembly.study import RunStudy, Sizes, facts_of
     from vptft.report.pages.report import write_report
     from vptft.storage import write_json as save_json
 
-    study = RunStudy(runs=find_runs(folders), out=out, reference=reference, device=device, seed=seed, disparity=True)
+    study = RunStudy(
+        runs=find_runs(folders),
+        out=out,
+        reference=reference,
+        device=device,
+        seed=seed,
+        disparity=True,
+        sizes=Sizes(features=N_FEATURES),
+    )
     with progress() as start:
         steps = list(study.steps())
         overall = start("why", len(steps))

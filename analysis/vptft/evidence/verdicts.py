@@ -106,6 +106,11 @@ def _finding(claim: Claim, adjusted: float) -> Finding:
     verdict, reason = judge(claim.effect, predicted=claim.predicted, region=claim.region, p=p, n_seeds=claim.n_seeds)
     return Finding(
         hypothesis=claim.hypothesis, statement=claim.statement, verdict=verdict, reason=reason,
-        effect=claim.effect.value, low=claim.effect.low, high=claim.effect.high, unit=claim.unit, p=claim.p,
-        p_adjusted=p, n=claim.n,
+        effect=claim.effect.value, low=_known(claim.effect.low), high=_known(claim.effect.high), unit=claim.unit,
+        p=claim.p, p_adjusted=p, n=claim.n,
     )  # fmt: skip
+
+
+def _known(bound: float) -> float | None:
+    """Give an end of an interval; None where there is no interval."""
+    return None if np.isnan(bound) else bound

@@ -68,6 +68,9 @@ def grouped_folds(labels: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> I
             f"A cross-validation needs {FOLDS} groups of images, and there are {len(np.unique(groups))}: all images "
             "are of the same few photographs."
         )
+    most = int(np.unique(labels, return_counts=True)[1].max())
+    if most < FOLDS:
+        raise DataError(f"A cross-validation needs {FOLDS} images of a class, and no class has more than {most}.")
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     return folds.split(np.zeros(len(labels)), labels, groups)
 

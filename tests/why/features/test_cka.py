@@ -15,7 +15,7 @@ def features(n, d, seed=0):
 
 
 def u_statistic(k, m):
-    """Unbiased HSIC as a mean over all ordered quadruples of different images (Song et al. 2012, theorem 3's kernel)."""
+    """Unbiased HSIC as a mean over all ordered quadruples of different images (Song et al. 2012)."""
     values = [
         k[i, j] * (m[i, j] + m[q, r] - 2 * m[i, q]) for i, j, q, r in permutations(range(len(k)), 4)
     ]  # fmt: skip
@@ -42,13 +42,13 @@ def test_hsic_is_the_inner_product_of_u_centred_matrices():
 
 
 def test_with_many_images_it_is_the_definition_with_centring_matrices():
-    n = 1500
+    n = 600
     x = features(n, 4)
     y = x @ features(4, 3, 1) + 0.5 * features(n, 3, 2)
     h = np.eye(n) - np.ones((n, n)) / n
     k, m = x @ x.T, y @ y.T
     terms = [np.trace(a @ h @ b @ h) for a, b in ((k, m), (k, k), (m, m))]
-    assert linear_cka(x, y) == pytest.approx(terms[0] / np.sqrt(terms[1] * terms[2]), abs=3e-3)
+    assert linear_cka(x, y) == pytest.approx(terms[0] / np.sqrt(terms[1] * terms[2]), abs=6e-3)
 
 
 def test_rotation_scale_and_shift_change_nothing_and_other_maps_do():
@@ -72,14 +72,14 @@ def test_independent_features_have_none_on_average_where_the_biased_one_has_much
 
 
 def test_minibatches_of_the_whole_are_the_whole_and_many_tend_to_it():
-    n = 4096
+    n = 1536
     x = features(n, 5)
     y = x @ features(5, 5, 1) + features(n, 5, 2)
     batches = MinibatchCKA()
     for start in range(0, n, 16):
         batches.update(x[start : start + 16], y[start : start + 16])
     assert batches.images == n
-    assert batches.value == pytest.approx(linear_cka(x, y), abs=0.02)
+    assert batches.value == pytest.approx(linear_cka(x, y), abs=0.03)
 
 
 def test_the_minibatch_numerator_is_unbiased():

@@ -41,7 +41,8 @@ def test_intervals_are_the_jackknife_over_tasks():
         out.append(OLS(y[rest], np.hstack([x[rest, None], dummies(setting[rest])])).fit().params[0])
     se = np.sqrt(5 / 6 * np.sum((np.array(out) - whole) ** 2))
     (term,) = found.terms
-    assert (term.low, term.high) == pytest.approx((whole - stats.t.ppf(0.975, 5) * se, whole + stats.t.ppf(0.975, 5) * se))
+    half = stats.t.ppf(0.975, 5) * se
+    assert (term.low, term.high) == pytest.approx((whole - half, whole + half))
     assert found.ps[0] == pytest.approx(2 * stats.t.sf(abs(whole) / se, 5))
 
 

@@ -78,7 +78,7 @@ def test_what_lies_on_the_class_means_is_on_classes_and_noise_is_not(model, imag
     rng = np.random.default_rng(0)
     learnt = np.isin(GROUPS, np.random.default_rng(0).permutation(np.unique(GROUPS))[:10])
     patches = tokens[:, 1:].mean(dim=1).double().numpy()
-    means = np.stack([patches[learnt & (LABELS == c)].mean(axis=0) for c in range(4)])
+    means = np.stack([patches[learnt & (c == LABELS)].mean(axis=0) for c in range(4)])
     on, off = means[LABELS], rng.normal(size=patches.shape)
     shares = {}
     for name, written in (("on", on), ("off", off)):

@@ -170,9 +170,18 @@ def _seen(
     kept = _cached(key, lambda: layer_features(before, inputs, layers=layers)) if network[0] else layer_features(
         before, inputs, layers=layers
     )  # fmt: skip
+    found = kept if _same_function(before, after) else layer_features(after, inputs, layers=layers)
     return Seen(
-        name=images.name, role=role, before=kept, after=layer_features(after, inputs, layers=layers),
+        name=images.name, role=role, before=kept, after=found,
         groups=np.array(images.groups), labels=None if role == REFERENCE else labels_of(images),
+    )  # fmt: skip
+
+
+def _same_function(before: TunedModel, after: TunedModel) -> bool:
+    """Whether both give the same tokens: no prompts, no adapters, no weight moved, as with a probe."""
+    first, second = before.backbone.state_dict(), after.backbone.state_dict()
+    return after.prompts is None and first.keys() == second.keys() and all(
+        torch.equal(value, second[name]) for name, value in first.items()
     )  # fmt: skip
 
 

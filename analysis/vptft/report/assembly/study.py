@@ -18,6 +18,7 @@ from vptft.provenance import provenance
 from vptft.report.assembly import studies
 from vptft.report.assembly.attention import attention_maps
 from vptft.report.assembly.distances import distance, statistics
+from vptft.report.assembly.features import OTHER_TASKS, FeatureSettings, features_of, preservation_effect
 from vptft.report.assembly.landscape import loss_slice
 from vptft.report.assembly.objective import objective_disparity, task_features
 from vptft.report.assembly.overfitting import calibrations, curves, explained
@@ -26,6 +27,7 @@ from vptft.report.assembly.recipes import fairness_of
 from vptft.report.pages.study import LEFT_OUT
 from vptft.storage import slug, write_json
 from vptft.when.distribution.distance import DistanceSettings, SetDistance
+from vptft.why.features.preservation import FeaturePreservation
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,14 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much is looked at: images of distances, of slices and of maps; points and extent of slices."""
+    """How much is looked at: images of distances, slices, maps and features (0 for none); points, extent of slices."""
 
     distance: int = 300
     slice_images: int = 16
     slice_points: int = 7
     slice_extent: float = 0.5
     maps: int = 24
+    features: int = 0
 
 
 @dataclass(kw_only=True)
@@ -97,6 +100,10 @@ class RunStudy:
         for pair in self.first:
             for run in (pair.vpt, pair.ft):
                 yield Step(f"loss slice: {run.label}", 7, self.tried("landscape", partial(self.slice_of, run)))
+        if self.sizes.features:
+            for run in self.runs:
+                yield Step(f"features: {run.label}", 3, self.tried("features", partial(self.features, run)))
+            yield Step("preservation", 1, self.tried("feature-preservation", self.preservation))
         for pair in self.first:
             yield Step(f"attention: {pair.vpt.info.task}", 3, self.tried("attention", partial(self.maps_of, pair)))
 
@@ -171,6 +178,19 @@ class RunStudy:
             run, n_images=sizes.slice_images, points=sizes.slice_points, extent=sizes.slice_extent, seed=self.seed,
             folder=self.results / "landscape" / name,
         )  # fmt: skip
+
+    def features(self, run: Run) -> FeaturePreservation:
+        """What tuning left of the features of one run."""
+        settings = FeatureSettings(
+            n_images=self.sizes.features, reference=self.reference, others=OTHER_TASKS, seed=self.seed
+        )
+        return features_of(run, settings, folder=self.results / "features" / slug(str(run.folder)))
+
+    def preservation(self) -> object:
+        """Whether preservation predicts accuracy, over the runs whose features could be measured."""
+        place = self.results / "features"
+        kept = [run for run in self.runs if (place / slug(str(run.folder)) / "result.json").is_file()]
+        return preservation_effect([self.features(run) for run in kept], folder=self.results / "feature-preservation")
 
     def maps_of(self, pair: RunPair) -> object:
         """Where both models of a pair look."""

@@ -241,14 +241,10 @@ def _blurred(probe: pd.DataFrame, at: np.ndarray) -> np.ndarray:
 
 
 def _handles(looks: dict[str, Look], *, marks: bool = True) -> list[Line2D]:
-    return [
-        Line2D(
-            [],
-            [],
-            color=look.colour,
-            label=look.label,
-            marker=look.marker if marks else "",
-            linestyle="" if marks else look.linestyle,
-        )
+    handles = [
+        Line2D([], [], color=look.colour, label=look.label, marker=look.marker if marks else "")
         for look in looks.values()
     ]
+    for handle, look in zip(handles, looks.values(), strict=True):
+        handle.set_linestyle("none" if marks else look.linestyle)  # type: ignore[arg-type]  # a style of its table
+    return handles

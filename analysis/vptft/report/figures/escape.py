@@ -35,8 +35,10 @@ AGAINST = {"other dimensions": "prompts − LoRA, neurons", "no dimensions": "pr
 SETS = {"train": "training images", "fresh": "fresh images"}
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)))
 """Tasks, in turn; more of them share one."""
-NEEDED = ("task", "start", "seed", "extension", "variant", "loss_train", "loss_train_before", "loss_fresh",
-          "loss_fresh_before")  # fmt: skip
+NEEDED = (
+    "pretraining", "task", "start", "seed", "extension", "variant", "loss_train", "loss_train_before", "loss_fresh",
+    "loss_fresh_before",
+)  # fmt: skip
 
 
 @styled
@@ -71,7 +73,7 @@ def draw_escape(result: EscapeTest, *, ax: Axes | None = None) -> Figure:
 def _panel(axes: Axes, part: pd.DataFrame, on: str, dashes: Mapping[str, Any]) -> None:
     names = [name for name in NAMES if name in set(part["extension"])]
     values = part.assign(value=removed(part, "loss", on)).pivot(
-        index=["task", "seed"], columns="extension", values="value"
+        index=["pretraining", "task", "seed"], columns="extension", values="value"
     )[names]
     for line in values.reset_index().to_dict("records"):
         look: dict[str, Any] = {"color": MUTED, "linewidth": 0.6, "linestyle": dashes[line["task"]], "alpha": 0.8}

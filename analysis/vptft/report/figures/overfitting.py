@@ -35,7 +35,8 @@ from vptft.why.overfitting.curves import OverfittingCurves
 
 Scale = Literal["log", "linear"]
 Quantity = Literal["loss", "accuracy"]
-TRAIN, TEST = "-", (0, (3.5, 1.8))
+TRAIN: Literal["-"] = "-"
+TEST = (0, (3.5, 1.8))
 PANEL = 1.25
 """Inches a row of panels takes."""
 ONSET = 4.5

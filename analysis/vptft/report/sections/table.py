@@ -7,14 +7,17 @@ from vptft.errors import SettingsError
 from vptft.report.sections import (
     attention,
     attention_scores,
+    curvature,
     datasize,
     distance,
     escape,
+    features,
     landscape,
     lines,
     objective,
     overfitting,
     overfitting_gap,
+    preservation,
     quadrants,
     sensitivity,
 )
@@ -27,7 +30,8 @@ BUILT_IN: tuple[Analysis[Any], ...] = tuple(
     module.ANALYSIS
     for module in (
         quadrants, distance, objective, datasize, sensitivity,
-        overfitting, overfitting_gap, landscape, lines, escape,
+        overfitting, overfitting_gap, landscape, lines, curvature, escape,
+        features, preservation,
         attention, attention_scores,
     )
 )  # fmt: skip

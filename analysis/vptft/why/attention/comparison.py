@@ -328,10 +328,14 @@ def _mean(
     parts: Sequence[AttentionScores], field: str, by: Sequence[str], values: Sequence[str], *, spread: bool = False
 ) -> pd.DataFrame:
     """Mean over the seeds of a task, and with ``spread`` the least and the most of the first value."""
-    tables = [getattr(part, field).assign(pretraining=part.pretraining, task=part.task) for part in parts]
-    whole = pd.concat(tables, ignore_index=True)
-    if whole.empty:
+    tables = [
+        getattr(part, field).assign(pretraining=part.pretraining, task=part.task)
+        for part in parts
+        if len(getattr(part, field))
+    ]
+    if not tables:
         return pd.DataFrame(columns=["pretraining", "task", *by, *values])
+    whole = pd.concat(tables, ignore_index=True)
     grouped = whole.groupby(["pretraining", "task", *by], sort=False, dropna=False)
     out = grouped[list(values)].mean()
     if spread:

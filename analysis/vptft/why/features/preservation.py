@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,23 +120,30 @@ class FeaturePreservation(Result):
 
         ``kind`` is what the head reads, where not given.
         """
-        rows = self._rows(measure, role, kind or self.read)
-        return float(rows.loc[rows["layer"] == rows["layer"].max(), "value"].mean()) if len(rows) else float("nan")
+        layers, values, _ = self._rows(measure, role, kind or self.read)
+        return float(values[layers == layers.max()].mean()) if len(layers) else float("nan")
 
     def over_layers(self, measure: str, *, role: str = REFERENCE, kind: str | None = None) -> float:
         """Mean of a measure over layers; NaN where there is none."""
-        rows = self._rows(measure, role, kind or self.read)
-        return float(rows["value"].mean()) if len(rows) else float("nan")
+        _, values, _ = self._rows(measure, role, kind or self.read)
+        return float(values.mean()) if len(values) else float("nan")
 
     def change(self, measure: str, *, role: str = OTHER) -> float:
         """After less before in the last layer, of what the head reads, mean over the sets of that role."""
-        rows = self._rows(measure, role, self.read)
-        rows = rows[rows["layer"] == rows["layer"].max()]
-        return float((rows["value"] - rows["before"]).mean()) if len(rows) else float("nan")
+        layers, values, before = self._rows(measure, role, self.read)
+        return float((values - before)[layers == layers.max()].mean()) if len(layers) else float("nan")
 
-    def _rows(self, measure: str, role: str, kind: str) -> pd.DataFrame:
-        table = self.table
-        return table[(table["measure"] == measure) & (table["role"] == role) & (table["kind"] == kind)]
+    def _rows(self, measure: str, role: str, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Layer, value and before of the rows of one measure, role and kind."""
+        columns = self._columns
+        chosen = (columns["measure"] == measure) & (columns["role"] == role) & (columns["kind"] == kind)
+        return columns["layer"][chosen], columns["value"][chosen], columns["before"][chosen]
+
+    @cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        """The table's columns as arrays: a thousand questions are put to them, and pandas answers slowly."""
+        words = {name: self.table[name].to_numpy(dtype=object) for name in ("measure", "role", "kind")}
+        return words | {name: self.table[name].to_numpy() for name in ("layer", "value", "before")}
 
 
 def measure(

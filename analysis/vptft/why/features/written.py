@@ -71,7 +71,8 @@ def written_by_prompts(
     learnt = _half(groups, rng)
     rows = []
     for where, sums in _differences(model, plain, images).items():
-        common = np.square(sums.written.mean(axis=0)).sum() / np.square(sums.written).sum(axis=1).mean()
+        size = np.square(sums.written).sum(axis=1).mean()
+        common = np.square(sums.written.mean(axis=0)).sum() / size if size else np.nan
         basis = _class_directions(sums.plain[learnt], labels[learnt])
         chance = [
             _share(sums.written[~learnt], _class_directions(sums.plain[learnt], rng.permutation(labels[learnt])))

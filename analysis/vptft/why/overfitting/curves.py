@@ -17,7 +17,7 @@ from vptft.why.overfitting.printed import agreement
 CELL = ["task", "task_group", "pretraining", "method", "n_train"]
 KEYS = [*CELL, "seed"]
 NEEDED = ["task", "method", "seed", "epoch", "split", "loss", "accuracy"]
-OPTIONAL = {"task_group": "", "pretraining": "", "n_train": 0, "end_epoch": 0}
+OPTIONAL: Mapping[str, str | int] = {"task_group": "", "pretraining": "", "n_train": 0, "end_epoch": 0}
 """What a history need not tell, and what stands for it."""
 OUTCOMES = ("overfits", "does not", "cannot tell")
 
@@ -131,7 +131,7 @@ def checked(history: pd.DataFrame) -> pd.DataFrame:
     missing = [column for column in NEEDED if column not in history]
     if missing:
         raise SettingsError(f"A history lacks the columns {missing}; it has {list(history.columns)}.")
-    frame = history.assign(**{name: value for name, value in OPTIONAL.items() if name not in history})
+    frame = history.assign(**{name: OPTIONAL[name] for name in OPTIONAL if name not in history})
     frame = frame.astype({"accuracy": "float64"})
     frame = frame[np.isfinite(frame["loss"].astype(float))]
     splits = set(frame["split"])

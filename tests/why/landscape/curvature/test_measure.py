@@ -15,8 +15,8 @@ from vptft.why.landscape.parameters import HEAD, PROMPTS, space
 from why.landscape.conftest import make_model
 
 OPTIONS = CurvatureSettings(
-    spaces=(PROMPTS, HEAD), k=2, seeds=(0, 1), probes=4, scalings=("element", "none"), max_products=25, m=2, density_probes=1,
-    density_steps=4, matrices=("hessian", "gauss-newton"), tolerance=1e-4,
+    spaces=(PROMPTS, HEAD), k=2, seeds=(0, 1), probes=4, scalings=("element", "none"), max_products=25, m=2,
+    density_probes=1, density_steps=4, matrices=("hessian", "gauss-newton"), tolerance=1e-4,
 )  # fmt: skip
 
 

@@ -143,8 +143,7 @@ class LossFunction:
 def twice_differentiable() -> Iterator[None]:
     """Run attention by its plain formula inside the block, with gradients on; flags come back as they were.
 
-    Fused attention has no second derivative (``derivative for aten::_scaled_dot_product_flash_attention_for_cpu_backward
-    is not implemented``).
+    Fused attention has no second derivative: torch says that one "is not implemented".
     """
     with torch.enable_grad(), sdpa_kernel([SDPBackend.MATH]):
         yield

@@ -67,12 +67,11 @@ class _OfLoss(Products):
         self._graphs = [self._graph(batch) for batch in batches] if keep_graph else None
 
     def _product(self, vector: torch.Tensor) -> torch.Tensor:
-        total = torch.zeros_like(vector)
+        parts = []
         for i, share in enumerate(self._shares):
             graph = self._graphs[i] if self._graphs is not None else self._graph(self.batches[i])
-            with twice_differentiable():
-                total.add_(self.function.flat(self._along(graph, vector)), alpha=share)
-        return total
+            parts.append(self.function.flat(self._along(graph, vector)).mul_(share))
+        return sum(parts[1:], parts[0])
 
     @abstractmethod
     def _graph(self, batch: Batch) -> dict[str, list[torch.Tensor]]: ...

@@ -18,7 +18,7 @@ from vptft.why.landscape.curvature.density import spectral_density
 from vptft.why.landscape.curvature.eigenvalues import MAX_PRODUCTS, TOLERANCE, extreme_eigenvalues
 from vptft.why.landscape.curvature.function import Batch, LossFunction
 from vptft.why.landscape.curvature.hvp import GaussNewtonProducts, HessianProducts, Products
-from vptft.why.landscape.curvature.scaling import SCALINGS, scaled
+from vptft.why.landscape.curvature.scaling import SCALINGS, Scaling, scaled
 from vptft.why.landscape.curvature.sharpness import RHO, of_size, sharpness
 from vptft.why.landscape.curvature.trace import beyond
 from vptft.why.landscape.evaluation import Sample
@@ -69,7 +69,7 @@ class CurvatureSettings:
     spaces: tuple[str, ...] = SPACES
     batches: int = 2
     seeds: tuple[int, ...] = (0,)
-    scalings: tuple[str, ...] = SCALINGS
+    scalings: tuple[Scaling, ...] = SCALINGS
     matrices: tuple[str, ...] = ("hessian",)
     k: int = 5
     tolerance: float = TOLERANCE
@@ -251,7 +251,12 @@ class CellCurvature:
         for matrix in self._options.matrices:
             products = MATRICES[matrix](self._model, parameters, [batch])
             function = products.function
-            of = {"space": cell.space, "parameters": function.size, "matrix": matrix, "batch": cell.batch}
+            of: dict[str, Any] = {
+                "space": cell.space,
+                "parameters": function.size,
+                "matrix": matrix,
+                "batch": cell.batch,
+            }
             if not rows:
                 rows += [of | row for row in _first_order(function, batch, self._options)]
             for scaling in self._options.scalings:

@@ -1,0 +1,53 @@
+"""What tuning left of the pretrained features."""
+
+from collections.abc import Iterator, Sequence
+
+from vptft.report.figures.features import draw_drift, draw_forgetting, draw_layers, draw_written
+from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.why.features.preservation import FeaturePreservation
+
+CAUTION = (
+    "Similarity of features is of these images and says nothing of which differences matter: a small change can be the "
+    "one that decides. The reference set stands for pretraining's images; forgetting is measured on other tasks of the "
+    "suite, not on what the backbone was trained on."
+)
+
+
+def _pictures(results: Sequence[FeaturePreservation], context: Context) -> Iterator[Picture]:
+    yield Picture(
+        name="features-layers",
+        figure=draw_layers(results),
+        alt="Debiased CKA between pretrained and tuned features on the reference set, by layer, method and token kind.",
+        caption="Debiased linear CKA with the pretrained network on the reference set, layer by layer; thick lines are "
+        "means over a method's tasks.",
+    )
+    if any(len(each.drift) for each in results):
+        yield Picture(
+            name="features-drift",
+            figure=draw_drift(results),
+            alt="Relative change of each block's weights, and the effective rank of the change, by method.",
+            caption="How far each block's weights moved, and over how many directions; methods that move none are not "
+            "in it.",
+        )
+    if any(len(each.written) for each in results):
+        yield Picture(
+            name="features-written",
+            figure=draw_written(results),
+            alt="Size of what prompts write into tokens by layer, and its share on class directions.",
+            caption="What prompts write: tokens with prompts less without, beside the tokens' own size, and the part "
+            "that lies along the directions between classes.",
+        )
+    if any((each.table["role"] == "other task").any() for each in results):
+        yield Picture(
+            name="features-forgetting",
+            figure=draw_forgetting(results),
+            alt="Change of k-NN accuracy on tasks a model was not trained on, by method.",
+            caption="Forgetting: change of a probe's accuracy on tasks that were not trained on, against the "
+            "pretrained network.",
+        )
+
+
+ANALYSIS = Analysis(
+    key="features", kind=FeaturePreservation, heading="Features", caution=CAUTION, command="features", many=True,
+    pictures=_pictures, name=lambda result: f"{result.analysis}: {result.label}",
+)  # fmt: skip

@@ -1,0 +1,80 @@
+import json
+
+import numpy as np
+import pytest
+
+from vptft.checkpoints.native import load_run
+from vptft.report.assembly import features as assembly
+from vptft.report.assembly.features import FeatureSettings, features_of
+
+SMALL = ("--images", 12, "--other", "digits")
+
+
+def test_runs_are_compared_with_what_they_came_from(call, both, train, squares, tmp_path):
+    train(squares, both / "linear", "--method", "linear")
+    out = tmp_path / "out"
+    result = call("features", "pretrained", both, *SMALL, "-o", out, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    runs = {run["method"]: run for run in found["runs"]}
+    assert runs["linear"]["cka"] == pytest.approx(1)
+    assert runs["ft"]["cka"] < 1
+    assert [bool(runs[method]["drift"] > 0) for method in ("ft", "vpt_deep", "linear")] == [True, False, False]
+    assert {len(runs[method]["written"]) for method in ("ft", "linear")} == {0}
+    assert len(runs["vpt_deep"]["written"]) == 6
+    assert {finding["verdict"] for finding in found["findings"]} <= {"inconclusive", "not applicable"}
+    assert {path.stem for path in (out / "figures").glob("*.png")} == {
+        "features-layers", "features-drift", "features-written", "features-forgetting", "features-preservation",
+    }  # fmt: skip
+    again = call("features", both, *SMALL, "-o", out, "--json")
+    assert json.loads(again.stdout) == found
+    shown = call("features", both, *SMALL, "-o", out)
+    assert "Preservation, last layer" in shown.stdout
+    assert "Y3 inconclusive" in shown.stderr
+    assert "by construction" in shown.stderr
+
+
+def test_finished_runs_are_not_measured_again(both, tmp_path, monkeypatch):
+    run, settings = load_run(both / "ft"), FeatureSettings(n_images=12, others=())
+    first = features_of(run, settings, folder=tmp_path / "r")
+    monkeypatch.setattr(assembly, "layer_features", lambda *a, **k: pytest.fail("measured again"))
+    again = features_of(run, settings, folder=tmp_path / "r")
+    assert again.frame().equals(first.frame())
+
+
+def test_layers_reference_and_seed_are_heeded(both, image_folder):
+    run = load_run(both / "ft")
+    by = {
+        seed: features_of(
+            run, FeatureSettings(n_images=12, reference=str(image_folder), others=(), layers=(0, 2), seed=seed)
+        )
+        for seed in (0, 1)
+    }
+    for result in by.values():
+        assert set(result.frame()["layer"]) == {0, 2}
+        assert set(result.frame()["role"]) == {"reference", "own task"}
+    assert not np.allclose(by[0].frame()["value"], by[1].frame()["value"], equal_nan=True)
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("--layers", "9"), "not all among the backbone's 3"),
+    (("--other", "nothing"), "There is no task named 'nothing'"),
+    (("--reference", "no/such"), "no/such"),
+])  # fmt: skip
+def test_what_cannot_be_measured_is_said(call, both, words, said):
+    result = call("features", both / "ft", "--images", 12, *words)
+    assert result.exit_code == 1
+    assert said in result.stderr
+
+
+def test_usage(call):
+    assert "give run folders" in call("features", "pretrained").stderr
+    assert "takes numbers such as 0,5,11" in call("features", ".", "--layers", "a").stderr
+
+
+def test_a_run_that_has_no_weights_is_left_out_with_the_reason(call, both):
+    (both / "ft" / "model.safetensors").unlink()
+    result = call("features", both, *SMALL)
+    assert result.exit_code == 0
+    assert "left out: ft" in result.stderr
+    assert "no task and training size has runs of two methods" in result.stderr.lower()

@@ -1,0 +1,106 @@
+"""What the figures of features and of preservation show, read back from their artists."""
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from vptft.errors import SettingsError
+from vptft.report.figures.features import draw_drift, draw_forgetting, draw_layers, draw_written
+from vptft.report.figures.preservation import draw_preservation
+from vptft.report.figures.style import SMALL, to_png, to_svg
+from vptft.why.features.explanation import measure
+from why.features.studies import ladder, preserved
+
+RUNS = ladder(lambda x: 20 * x, tasks=3, seeds=2, forgotten=0.2)
+
+
+def lines(axes):
+    return {line.get_label(): line for line in axes.lines}
+
+
+def test_a_line_is_the_mean_over_tasks_of_the_mean_over_seeds():
+    for axes, kind in zip(draw_layers(RUNS).axes, ("cls", "patches"), strict=True):
+        for method in ("ft", "vpt_deep", "linear"):
+            runs = [run.table.query("role == 'reference' and measure == 'cka' and kind == @kind") for run in RUNS
+                    if run.method == method]  # fmt: skip
+            expected = np.mean([run["value"] for run in runs], axis=0)
+            np.testing.assert_allclose(lines(axes)[method].get_ydata(), expected)
+
+
+def test_lines_are_named_at_their_ends_in_their_colours():
+    axes = draw_layers(RUNS).axes[0]
+    named = {text.get_text(): text.get_color() for text in axes.texts}
+    assert named.keys() == {"VPT", "FT", "bias", "linear", "partial_k"}
+    assert named["VPT"] == lines(axes)["vpt_deep"].get_color()
+
+
+def test_drift_has_only_what_moved():
+    norms, share = draw_drift(RUNS).axes
+    assert [label for label in lines(norms) if label in ("ft", "vpt_deep")] == ["ft"]
+    np.testing.assert_allclose(lines(norms)["ft"].get_ydata(), [0.01, 0.02, 0.03, 0.04, 0.05])
+    np.testing.assert_allclose(lines(share)["ft"].get_ydata(), 20 / 24)
+    assert [text.get_text() for text in norms.get_xticklabels()] == ["embedding", "0", "1", "2", "norm"]
+
+
+def test_written_shows_size_share_and_chance():
+    size, share = draw_written(RUNS).axes
+    np.testing.assert_allclose(lines(size)["cls"].get_ydata(), [0.2, 0.3, 0.4])
+    np.testing.assert_allclose(lines(share)["patches"].get_ydata(), 0.3)
+    np.testing.assert_allclose(lines(share)["patches by chance"].get_ydata(), 0.1)
+
+
+def test_forgetting_is_a_mark_a_method_and_a_ring_a_task():
+    panels = draw_forgetting(RUNS).axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["digits (test)", "faces (test)"]
+    for axes in panels:
+        np.testing.assert_allclose(lines(axes)["VPT"].get_xdata(), [-20])
+        rings = [line for line in axes.lines if line.get_label() == "task"]
+        assert [len(ring.get_xdata()) for ring in rings] == [3] * 5
+
+
+def test_marks_are_cells_less_their_settings_mean():
+    result = measure(RUNS)
+    left, right = draw_preservation(result).axes
+    cells = result.frame().groupby(["setting", "method"])[["cka", "accuracy_points"]].mean().reset_index()
+    cells["y"] = cells["accuracy_points"] - cells.groupby("setting")["accuracy_points"].transform("mean")
+    for method, part in cells.groupby("method"):
+        shown = [line for line in left.lines if line.get_label() == method]
+        found = sorted((float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in shown)
+        assert found == pytest.approx(sorted(zip(part["cka"], part["y"], strict=True)))
+    term = result.terms.query("predictor == 'cka' and methods == 'all' and term == 'linear'").iloc[0]
+    (slope,) = lines(right)["cka, all"].get_xdata()
+    assert slope == term["slope"]
+    line = lines(left)["linear"] if lines(left)["linear"].get_linestyle() == "-" else None
+    fitted = next(each for each in left.lines if each.get_label() == "linear" and len(each.get_xdata()) > 1)
+    x, y = fitted.get_data()
+    assert (y[-1] - y[0]) / (x[-1] - x[0]) == pytest.approx(10 * term["slope"])
+    assert line is not None
+
+
+@pytest.mark.parametrize("width", [5.5, 3.25])
+def test_every_letter_is_inside_and_large_enough(width):
+    figures = [draw(RUNS, width=width) for draw in (draw_layers, draw_drift, draw_written, draw_forgetting)]
+    for figure in (*figures, draw_preservation(measure(RUNS), width=width)):
+        to_png(figure, dpi=100)
+        whole = figure.bbox.padded(1)
+        for text in figure.findobj(Text):
+            if text.get_visible() and text.get_text():
+                assert text.get_fontsize() >= SMALL
+                box = text.get_window_extent()
+                assert whole.containsx(box.x0), text.get_text()
+                assert whole.containsx(box.x1), text.get_text()
+
+
+def test_what_is_not_there_is_said():
+    linear = [preserved("linear", 1.0, 40)]
+    with pytest.raises(SettingsError, match="no drift to draw"):
+        draw_drift(linear)
+    with pytest.raises(SettingsError, match="nothing that they write"):
+        draw_written(linear)
+    with pytest.raises(SettingsError, match="There is no nc1"):
+        draw_layers(linear, measure="nc1")
+
+
+def test_equal_results_give_equal_bytes():
+    assert to_svg(draw_layers(RUNS)) == to_svg(draw_layers(RUNS))
+    assert to_svg(draw_preservation(measure(RUNS))) == to_svg(draw_preservation(measure(RUNS)))

@@ -21,8 +21,8 @@ def lines(axes):
 def test_a_line_is_the_mean_over_tasks_of_the_mean_over_seeds():
     for axes, kind in zip(draw_layers(RUNS).axes, ("cls", "patches"), strict=True):
         for method in ("ft", "vpt_deep", "linear"):
-            runs = [run.table.query("role == 'reference' and measure == 'cka' and kind == @kind") for run in RUNS
-                    if run.method == method]  # fmt: skip
+            tables = [run.table[run.table["kind"] == kind] for run in RUNS if run.method == method]
+            runs = [table.query("role == 'reference' and measure == 'cka'") for table in tables]
             expected = np.mean([run["value"] for run in runs], axis=0)
             np.testing.assert_allclose(lines(axes)[method].get_ydata(), expected)
 

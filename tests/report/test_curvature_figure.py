@@ -32,7 +32,7 @@ def made(method="vpt_deep", *, spaces=tuple(SIZES), seed=0, task="photo/count", 
                 (*of, "hessian", "element", batch, 0, 0, *pair) for pair in zip(values, weights, strict=True)
             ]  # fmt: skip
     return Curvature(
-        settings={"batches": 3}, label=method, task=task, method=method, split="train",
+        settings={"batches": 3, "seed": 0}, label=method, task=task, method=method, split="train",
         table=pd.DataFrame(rows, columns=list(COLUMNS)), density=pd.DataFrame(nodes, columns=list(DENSITY)),
     )  # fmt: skip
 

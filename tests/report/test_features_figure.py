@@ -18,6 +18,16 @@ def lines(axes):
     return {line.get_label(): line for line in axes.lines}
 
 
+def not_drawn(figure):
+    """Tick labels that matplotlib keeps beyond the limits of their axis."""
+    found = []
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            found += [tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+    return found
+
+
 def test_a_line_is_the_mean_over_tasks_of_the_mean_over_seeds():
     for axes, kind in zip(draw_layers(RUNS).axes, ("cls", "patches"), strict=True):
         for method in ("ft", "vpt_deep", "linear"):
@@ -66,15 +76,12 @@ def test_marks_are_cells_less_their_settings_mean():
     for method, part in cells.groupby("method"):
         shown = [line for line in left.lines if line.get_label() == method]
         found = sorted((float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in shown)
-        assert found == pytest.approx(sorted(zip(part["cka"], part["y"], strict=True)))
+        np.testing.assert_allclose(found, sorted(zip(part["cka"], part["y"], strict=True)))
     term = result.terms.query("predictor == 'cka' and methods == 'all' and term == 'linear'").iloc[0]
     (slope,) = lines(right)["cka, all"].get_xdata()
     assert slope == term["slope"]
-    line = lines(left)["linear"] if lines(left)["linear"].get_linestyle() == "-" else None
-    fitted = next(each for each in left.lines if each.get_label() == "linear" and len(each.get_xdata()) > 1)
-    x, y = fitted.get_data()
+    x, y = lines(left)["line"].get_data()
     assert (y[-1] - y[0]) / (x[-1] - x[0]) == pytest.approx(10 * term["slope"])
-    assert line is not None
 
 
 @pytest.mark.parametrize("width", [5.5, 3.25])
@@ -83,8 +90,9 @@ def test_every_letter_is_inside_and_large_enough(width):
     for figure in (*figures, draw_preservation(measure(RUNS), width=width)):
         to_png(figure, dpi=100)
         whole = figure.bbox.padded(1)
+        beyond = not_drawn(figure)
         for text in figure.findobj(Text):
-            if text.get_visible() and text.get_text():
+            if text.get_visible() and text.get_text() and text not in beyond:
                 assert text.get_fontsize() >= SMALL
                 box = text.get_window_extent()
                 assert whole.containsx(box.x0), text.get_text()

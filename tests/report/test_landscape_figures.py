@@ -32,7 +32,7 @@ def make_surfaces(method="ft", *, seeds=2, task="a", path=False, dimensions=2):
     )  # fmt: skip
 
 
-def make_lines(*, kinds=("pretrained to tuned", "ft to mixed"), seeds=3, curve=True):
+def make_lines(*, kinds=("pretrained to mixed", "ft to mixed"), seeds=3, curve=True):
     t = np.linspace(0, 1, 5)
     along, barriers = [], []
     for kind in kinds:
@@ -117,7 +117,7 @@ def test_barriers_stand_where_they_were_measured_and_start_lines_have_none():
     assert sorted(line.get_xdata()[0] for line in marks) == pytest.approx(sorted([*own, *mean]))
     assert [label.get_text() for label in axes.get_yticklabels()][-1] == "a: ft to mixed, mean of 3"
     with pytest.raises(SettingsError, match="no barrier to draw"):
-        draw_barriers(make_lines(kinds=("pretrained to tuned",)))
+        draw_barriers(make_lines(kinds=("pretrained to mixed",)))
 
 
 @pytest.mark.parametrize(

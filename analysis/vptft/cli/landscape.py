@@ -123,7 +123,7 @@ def _lines(
     runs: "Sequence[Run]", settings: dict[str, Any], results: Path | None, out: Path | None, *, shown: bool
 ) -> dict[str, Any]:
     from vptft.report.assembly.lines import lines_of
-    from vptft.report.figures.lines import START, draw_barriers, draw_lines
+    from vptft.report.figures.lines import between_solutions, draw_barriers, draw_lines
     from vptft.report.figures.style import save_figure
 
     with progress() as start:
@@ -133,7 +133,7 @@ def _lines(
         say(f"left out: {reason}")
     if out:
         save_figure(draw_lines(found), out / "figures" / "landscape-lines")
-        if (found.barriers["kind"] != START).any():
+        if between_solutions(found.barriers).any():
             save_figure(draw_barriers(found), out / "figures" / "landscape-barriers")
     if shown:
         columns = ["task", "line", "path", "split", "barrier", "low", "high", "at", "accuracy_drop", "heads_moved"]

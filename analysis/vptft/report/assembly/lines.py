@@ -21,8 +21,6 @@ from vptft.why.landscape import lines
 from vptft.why.landscape.directions import Point, weights_of
 from vptft.why.landscape.evaluation import Losses, Sample
 
-START, SEEDS = "pretrained to tuned", "seeds"
-
 
 def lines_between(runs: Sequence[Run], *, splits: Sequence[Split] = SPLITS, n_images: int = 64, seed: int = 0) -> tuple[
     list[lines.Line], list[str]
@@ -30,7 +28,8 @@ def lines_between(runs: Sequence[Run], *, splits: Sequence[Split] = SPLITS, n_im
     """Find every line that these runs have.
 
     Within one task, backbone and training size: from the pretrained network to each run; between the seeds of each
-    method; from FT to Mixed of one seed; from FT to the FT-then-PT that started from it.
+    method; from FT to Mixed of one seed; from FT to the FT-then-PT that started from it. A kind of line has one method
+    at each end, so that a mean over lines of one kind is of like things.
 
     Returns
     -------
@@ -45,9 +44,9 @@ def lines_between(runs: Sequence[Run], *, splits: Sequence[Split] = SPLITS, n_im
         several = len(settings_of[task]) > 1
         make = partial(_line, several=several, splits=tuple(splits), n_images=n_images, seed=seed)
         own = sorted(group, key=lambda run: (run.info.method, str(run.info.seed), str(run.folder)))
-        found += [make(START, None, run) for run in own if run.info.base is None]
-        for _, same in groupby(own, key=lambda run: run.info.method):
-            found += [make(SEEDS, *pair) for pair in combinations(same, 2) if _seeds_differ(*pair)]
+        found += [make(f"pretrained to {run.info.method}", None, run) for run in own if run.info.base is None]
+        for method, same in groupby(own, key=lambda run: run.info.method):
+            found += [make(f"{method} seeds", *pair) for pair in combinations(same, 2) if _seeds_differ(*pair)]
         for first in (run for run in own if run.info.method == "ft"):
             for second in own:
                 if second.info.method == "mixed" and second.info.seed == first.info.seed:
@@ -110,7 +109,7 @@ def _line(
     kind: str, first: Run | None, second: Run, *, several: bool, splits: tuple[Split, ...], n_images: int, seed: int
 ) -> lines.Line:
     return lines.Line(
-        task=second.info.task, kind=kind,
+        task=second.info.task, kind=kind + (_size(second) if several else ""),
         first="pretrained" if first is None else _short(first, several=several),
         second=_short(second, several=several),
         seeds=(_seed(second if first is None else first), _seed(second)),
@@ -189,8 +188,11 @@ def _seed(run: Run) -> int:
 
 def _short(run: Run, *, several: bool) -> str:
     """Method and seed; size and resolution too where the task was trained with several."""
-    size = f" ({run.info.n_train} images, {run.info.image_size} px)" if several else ""
-    return f"{run.info.method} seed {run.info.seed}{size}"
+    return f"{run.info.method} seed {run.info.seed}" + (_size(run) if several else "")
+
+
+def _size(run: Run) -> str:
+    return f" ({run.info.n_train} images, {run.info.image_size} px)"
 
 
 def _to_arrays(found: lines.Walked) -> Arrays:

@@ -71,7 +71,7 @@ def draw_layers(
         axes.set_title(KINDS[kind], loc="left", fontsize=SMALL, pad=3)
         axes.set_ylabel(f"{words} with pretrained" if axes is panels[0] else "", fontsize=SMALL)
         axes.set_xlabel("layer", fontsize=SMALL)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _layer_ticks(axes, part["layer"])
     _one_scale(panels)
     for axes in panels:
         _label_ends(axes, looks)
@@ -130,7 +130,7 @@ def draw_written(results: Sequence[FeaturePreservation], *, width: float = WIDTH
         axes.set_ylabel(said, fontsize=SMALL)
         axes.set_xlabel("layer", fontsize=SMALL)
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _layer_ticks(axes, frame["layer"])
         _label_ends(axes, looks)
     return root(figure)
 
@@ -208,6 +208,13 @@ def _lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, looks: dict[str, Loo
         )  # fmt: skip
     axes.grid(axis="y", color=FAINT, linewidth=0.4)
     axes.set_axisbelow(True)
+
+
+def _layer_ticks(axes: Axes, layers: pd.Series) -> None:
+    """Mark the layers that were measured, every so manieth where they are many; the last one always."""
+    there = sorted(set(layers))
+    step = int(np.ceil(len(there) / 7))
+    axes.set_xticks(there[::-step][::-1])
 
 
 def _one_scale(panels: Sequence[Axes]) -> None:

@@ -23,8 +23,8 @@ from vptft.report.figures.style import (
 from vptft.report.figures.surfaces import SPLITS, laid_out
 from vptft.why.landscape.lines import Lines
 
-START = "pretrained to tuned"
-"""This kind of line has no barrier to speak of: its first end is no solution."""
+START = "pretrained to "
+"""Lines of these kinds have no barrier to speak of: their first end is no solution."""
 PATHS = {"line": ("o", INK), "matched": ("s", "#b1457f"), "curve": ("^", "#3aa6a0")}
 COLUMNS = 3
 
@@ -81,10 +81,10 @@ def draw_barriers(result: Lines, *, ax: Axes | None = None) -> Figure:
     SettingsError
         There are lines from the pretrained network only.
     """
-    table = result.barriers[result.barriers["kind"] != START]
+    table = result.barriers[between_solutions(result.barriers)]
     if table.empty:
         raise SettingsError("There is no line between two solutions, so there is no barrier to draw.")
-    pooled = result.pooled[(result.pooled["kind"] != START) & (result.pooled["n_lines"] > 1)]
+    pooled = result.pooled[between_solutions(result.pooled) & (result.pooled["n_lines"] > 1)]
     labels: list[str] = []
     figure, grid = place(ax, rows=1, columns=1, height=0.17 * _rows(table, pooled) + 0.85)
     axes = figure.add_subplot(grid[0])
@@ -112,6 +112,11 @@ def draw_barriers(result: Lines, *, ax: Axes | None = None) -> Figure:
     ]  # fmt: skip
     legend_below(axes, handles)
     return laid_out(figure)
+
+
+def between_solutions(table: pd.DataFrame) -> pd.Series:
+    """Whether each row's line goes from one solution to another."""
+    return ~table["kind"].str.startswith(START)
 
 
 def _rows(table: pd.DataFrame, pooled: pd.DataFrame) -> int:

@@ -103,8 +103,9 @@ def _regressions(axes: Axes, cells: pd.DataFrame, terms: pd.DataFrame) -> None:
         if not np.isfinite(row["slope"]):
             continue
         shown = _curve(row, np.append(at, x))
-        axes.plot(at, shown[:POINTS] - shown[POINTS:].mean(), color=INK, linewidth=1.0, zorder=2, label=row["term"],
-                  linestyle="-" if row["term"] == "linear" else (0, (3, 2)))  # fmt: skip
+        name, style = ("line", "-") if row["term"] == "linear" else ("parabola", (0, (3, 2)))
+        values = shown[:POINTS] - shown[POINTS:].mean()
+        axes.plot(at, values, color=INK, linewidth=1.0, linestyle=style, zorder=2, label=name)
     line = terms[terms["term"] == "linear"]
     if len(line):
         found = line.iloc[0]

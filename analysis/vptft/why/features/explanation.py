@@ -209,8 +209,9 @@ def _contrasts(pretraining: str, cells: pd.DataFrame) -> list[dict[str, Any]]:
         for name, (first, second, column, scale) in PAIRS.items():
             if first in by and second in by:
                 seeds = min(by[first]["n_seeds"], by[second]["n_seeds"])
-                value = scale * (by[first][column] - by[second][column])
-                found.setdefault(name, []).append((by[first]["task"], float(value), int(seeds), False))
+                value = scale * float(by[first][column] - by[second][column])
+                if np.isfinite(value):
+                    found.setdefault(name, []).append((by[first]["task"], value, int(seeds), False))
         if (excess := _excess(by)) is not None:
             found.setdefault(EXCESS, []).append(excess)
     units = {PRESERVES: "CKA"}

@@ -68,7 +68,8 @@ class Line:
     task
         Of both.
     kind
-        What is asked: ``start`` (pretrained to tuned), ``seeds``, ``ft to mixed``, ``ft to ft_then_pt``.
+        What is asked, one method at each end: ``pretrained to ft``, ``ft seeds``, ``ft to mixed``. Lines of one kind
+        are averaged.
     first, second
         Their labels.
     seeds

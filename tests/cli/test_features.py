@@ -7,7 +7,7 @@ from vptft.checkpoints.native import load_run
 from vptft.report.assembly import features as assembly
 from vptft.report.assembly.features import FeatureSettings, features_of
 
-SMALL = ("--images", 12, "--other", "digits")
+SMALL = ("--images", 80, "--other", "digits")
 
 
 def test_runs_are_compared_with_what_they_came_from(call, both, train, squares, tmp_path):

@@ -180,6 +180,6 @@ def test_the_program_has_the_commands_of_the_manual():
     named = {command.callback.__name__ for command in app.registered_commands}
     assert named == {
         "quickstart", "quadrants", "overfitting", "landscape", "attention", "train", "sweep", "protocol", "profile",
-        "methods", "backbones", "extractors", "objective", "datasize", "sensitivity",
+        "methods", "backbones", "extractors", "objective", "datasize", "sensitivity", "why", "advise", "features",
     }  # fmt: skip
     assert {group.name for group in app.registered_groups} == {"checkpoints", "fid", "runs", "tasks", "published"}

@@ -87,12 +87,12 @@ def _all_of(result: Any, *tables: str) -> dict[str, Any]:
 def _write_findings(result: Any) -> None:
     """Write each finding with its verdict, and on stderr the rule that gave it."""
     from vptft.evidence.verdicts import RULE
-    from vptft.report.figures.style import with_interval
+    from vptft.report.pages.words import effect
 
     rows = [
         {
             "hypothesis": each.hypothesis, "statement": each.statement, "verdict": each.verdict,
-            "effect": f"{with_interval(each.effect, each.low, each.high)} {each.unit}", "reason": each.reason,
+            "effect": effect(each), "reason": each.reason,
         }
         for each in result.findings()
     ]  # fmt: skip

@@ -92,6 +92,8 @@ def _numbers(text: str | None) -> tuple[int, ...]:
 
 
 def _draw(found: "Sequence[FeaturePreservation]", effect: "PreservationEffect | None", folder: Path) -> None:
+    import numpy as np
+
     from vptft.report.figures.features import draw_drift, draw_forgetting, draw_layers, draw_written
     from vptft.report.figures.preservation import draw_preservation
     from vptft.report.figures.style import save_figure
@@ -101,7 +103,7 @@ def _draw(found: "Sequence[FeaturePreservation]", effect: "PreservationEffect | 
         save_figure(draw_drift(found), folder / "features-drift")
     if any(len(each.written) for each in found):
         save_figure(draw_written(found), folder / "features-written")
-    if any((each.table["role"] == "other task").any() for each in found):
+    if any(np.isfinite(each.change("knn")) for each in found):
         save_figure(draw_forgetting(found), folder / "features-forgetting")
     if effect is not None:
         save_figure(draw_preservation(effect), folder / "features-preservation")

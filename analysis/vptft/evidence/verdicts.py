@@ -111,6 +111,6 @@ def _finding(claim: Claim, adjusted: float) -> Finding:
     )  # fmt: skip
 
 
-def _known(bound: float) -> float | None:
+def _known(bound: float | None) -> float | None:
     """Give an end of an interval; None where there is no interval."""
-    return None if np.isnan(bound) else bound
+    return None if bound is None or np.isnan(bound) else bound

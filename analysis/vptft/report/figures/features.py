@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from vptft.errors import SettingsError
 from vptft.evidence.statistics.paired import mean_interval
@@ -100,6 +100,8 @@ def draw_drift(results: Sequence[FeaturePreservation], *, width: float = WIDTH, 
         axes.set_ylabel(said, fontsize=SMALL)
         axes.set_xticks(range(len(parts)), [_short(part) for part in parts], rotation=90)
     panels[0].set_yscale("log")
+    for which in (panels[0].yaxis.set_major_formatter, panels[0].yaxis.set_minor_formatter):
+        which(FuncFormatter(_plain))
     panels[1].set_ylim(0, 1)
     for axes in panels:
         _label_ends(axes, looks)
@@ -251,6 +253,11 @@ def _dots(axes: Axes, values: np.ndarray, row: int, look: Look) -> None:
     if np.isfinite(mean.low):
         axes.plot([mean.low, mean.high], [row, row], color=look.colour, linewidth=1.1, label="interval")
     axes.plot([mean.value], [row], "D", color=look.colour, markersize=4, label=look.label, gid=signed(mean.value))
+
+
+def _plain(value: float, position: int) -> str:
+    """A number on a log scale; only those that begin with 1, 2 or 5, as others would crowd it."""
+    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
 
 
 def _short(part: str) -> str:

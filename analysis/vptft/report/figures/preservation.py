@@ -28,6 +28,11 @@ from vptft.why.features.explanation import JUDGED, PREDICTORS, STEP, Preservatio
 
 HEIGHT = 2.6
 POINTS = 41
+NAMES = {
+    "cka": "CKA", "cka_patches": "CKA, patches", "cka_layers": "CKA, all layers", "cka_task": "CKA, own task",
+    "procrustes": "Procrustes", "retention": "other tasks",
+}  # fmt: skip
+"""Short names of predictors, where the key is none."""
 
 
 @styled
@@ -135,7 +140,7 @@ def _slopes(axes: Axes, terms: pd.DataFrame) -> None:
             axes.plot([row["low"], row["high"]], [i + offset] * 2, color=colour, linewidth=0.9)
             axes.plot([row["slope"]], [i + offset], "o", color=colour, markersize=3.6, label=f"{predictor}, {methods}",
                       markerfacecolor=colour if methods == "all" else "white")  # fmt: skip
-    axes.set_yticks(range(len(PREDICTORS)), list(PREDICTORS))
+    axes.set_yticks(range(len(PREDICTORS)), [NAMES.get(name, name) for name in PREDICTORS])
     axes.get_yticklabels()[list(PREDICTORS).index(JUDGED)].set_fontweight("bold")
     axes.set_ylim(len(PREDICTORS) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

@@ -115,7 +115,7 @@ def _summary(each: "FeaturePreservation") -> dict[str, Any]:
         "cka_patches": each.scalar("cka", kind="patches"), "neighbours": each.scalar("neighbour_overlap"),
         "cka_own_task": each.scalar("cka", role="own task"), "knn_others_change": each.change("knn"),
         "linear_others_change": each.change("linear"),
-        "drift": float(each.drift["relative_norm"].median()) if len(each.drift) else 0.0,
+        "median_drift": float(each.drift["relative_norm"].median()) if len(each.drift) else 0.0,
     }  # fmt: skip
 
 

@@ -240,7 +240,8 @@ def _over_tasks(values: Sequence[_Value]) -> dict[str, Any]:
     mean = mean_interval(of_task)
     return {
         "value": mean.value, "low": mean.low, "high": mean.high,
-        "p": sign_flip(of_task).p if len(of_task) > 1 else float("nan"), "n_tasks": len(of_task),
+        "p": sign_flip(of_task).p if len(of_task) > 1 and np.isfinite(of_task).all() else float("nan"),
+        "n_tasks": len(of_task),
         "n_seeds": int(frame["n_seeds"].min()), "extrapolated": int(frame.groupby("task")["beyond"].any().sum()),
     }  # fmt: skip
 

@@ -9,6 +9,7 @@ import pytest
 from vptft import __version__
 from vptft.checkpoints import native, trees
 from vptft.errors import DataError
+from vptft.report.assembly import overfitting
 
 HEAVY = ("torch", "timm", "matplotlib", "pandas", "numpy", "scipy", "sklearn", "seaborn", "PIL")
 HELP = f"""
@@ -95,7 +96,7 @@ def test_an_error_without_a_hint_is_one_line(call, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [("runs", "."), ("landscape", "."), ("quadrants", ".")], ids=str
+    "words", [("runs", "."), ("landscape", "."), ("quadrants", "."), ("overfitting", ".")], ids=str
 )
 def test_an_interruption_exits_130_and_says_how_to_go_on(call, monkeypatch, words):
     def interrupt(folders):
@@ -103,6 +104,7 @@ def test_an_interruption_exits_130_and_says_how_to_go_on(call, monkeypatch, word
 
     monkeypatch.setattr(native, "find_runs", interrupt)
     monkeypatch.setattr(trees, "list_runs", interrupt)
+    monkeypatch.setattr(overfitting, "list_runs", interrupt)
     result = call(*words, "--json")
     assert result.exit_code == 130
     assert result.stdout == ""

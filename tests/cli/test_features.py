@@ -30,8 +30,10 @@ def test_runs_are_compared_with_what_they_came_from(call, both, train, squares, 
     assert json.loads(again.stdout) == found
     shown = call("features", both, *SMALL, "-o", out)
     assert "Preservation, last layer" in shown.stdout
-    assert "Y3 inconclusive" in shown.stderr
+    assert "Y3" in shown.stdout
+    assert "inconclusive" in shown.stdout
     assert "by construction" in shown.stderr
+    assert "stands in for the pretraining set" in shown.stderr
 
 
 def test_finished_runs_are_not_measured_again(both, tmp_path, monkeypatch):

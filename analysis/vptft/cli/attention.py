@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vptft.cli.options import Json, Out, Runs, Seed, progress, records, say, write_json, write_table
+from vptft.cli.options import (
+    Json,
+    Out,
+    Runs,
+    Seed,
+    all_of,
+    progress,
+    records,
+    say,
+    write_findings,
+    write_json,
+    write_table,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from vptft.checkpoints.pairs import RunPair
@@ -154,7 +166,6 @@ def _draw_part(part: "AttentionScores", folder: Path, name: str) -> None:
 
 
 def _write_comparison(result: "AttentionComparison", out: Path | None, json: bool) -> None:
-    from vptft.cli.datasize import _all_of, _write_findings
     from vptft.report.figures import attention_scores as figures
     from vptft.report.figures.style import save_figure
     from vptft.why.attention.comparison import EVERY
@@ -167,11 +178,11 @@ def _write_comparison(result: "AttentionComparison", out: Path | None, json: boo
         if len(result.sanity):
             save_figure(figures.draw_attention_sanity(result), out / "figures" / "attention-sanity")
     if json:
-        write_json(_all_of(result, "masses", "agreement", "sanity", "outcomes"))
+        write_json(all_of(result, "masses", "agreement", "sanity", "outcomes"))
         return
     table = result.frame()
     write_table(table.loc[table["outcome"] == EVERY, list(SHOWN)], as_json=False, title="Scores of maps, all images")
     write_table(result.outcomes, as_json=False, title="Images by outcome, mean over seeds")
     write_table(result.masses, as_json=False, title="Masses")
     say(RULE)
-    _write_findings(result)
+    write_findings(result.findings())

@@ -1,11 +1,11 @@
 """``datasize`` and ``sensitivity``: what more data, and other choices, do to the verdict."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from vptft.cli.options import Json, Out, Runs, Seed, records, say, write_json, write_rows, write_table
+from vptft.cli.options import Json, Out, Runs, Seed, all_of, say, write_findings, write_json, write_table
 
 SHOWN = ("task", "n_least", "n_most", "n_draws", "slope_points", "slope_low", "slope_high", "says")
 GROUPS = ("pretraining", "task_group", "n_tasks", "slope_points", "slope_low", "slope_high", "p", "p_holm", "says")
@@ -61,43 +61,13 @@ def datasize(
     if out:
         save_figure(draw_datasize(result), out / "figures" / "datasize")
     if json:
-        write_json(_all_of(result, "tasks", "groups", "curves"))
+        write_json(all_of(result, "tasks", "groups", "curves"))
         return
     write_table(result.tasks[list(SHOWN)], as_json=False, title="The gap (VPT - FT) a doubling of n, in points")
     write_table(result.groups[list(GROUPS)], as_json=False, title="Over tasks")
     if curves:
         write_table(result.curves, as_json=False, title="Learning curves, extrapolated to 2 and 10 times the largest n")
-    _write_findings(result)
-
-
-def _all_of(result: Any, *tables: str) -> dict[str, Any]:
-    """Return a result as JSON: settings, rows, tables by name, findings."""
-    from dataclasses import asdict
-
-    import pandas as pd
-
-    return {
-        "settings": dict(result.settings),
-        "rows": records(result.frame()),
-        **{name: records(getattr(result, name)) for name in tables},
-        "findings": records(pd.DataFrame([asdict(finding) for finding in result.findings()])),
-    }
-
-
-def _write_findings(result: Any) -> None:
-    """Write each finding with its verdict, and on stderr the rule that gave it."""
-    from vptft.evidence.verdicts import RULE
-    from vptft.report.pages.words import effect
-
-    rows = [
-        {
-            "hypothesis": each.hypothesis, "statement": each.statement, "verdict": each.verdict,
-            "effect": effect(each), "reason": each.reason,
-        }
-        for each in result.findings()
-    ]  # fmt: skip
-    write_rows(rows, title="Verdict")
-    say(RULE)
+    write_findings(result.findings())
 
 
 def sensitivity(
@@ -135,7 +105,7 @@ def sensitivity(
     if result.reason:
         say(result.reason)
     if json:
-        write_json({**_all_of(result, "choices", "verdicts", "shares", "budgets"), "reason": result.reason})
+        write_json({**all_of(result, "choices", "verdicts", "shares", "budgets"), "reason": result.reason})
         return
     write_table(result.verdicts[list(VERDICTS)], as_json=False, title="Does the conclusion hold?")
     if len(result.shares):

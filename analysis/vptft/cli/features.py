@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vptft.cli.options import Json, Out, Seed, progress, records, say, write_json, write_table
+from vptft.cli.options import Json, Out, Seed, progress, records, say, write_findings, write_json, write_table
 
 if TYPE_CHECKING:
     from vptft.why.features.explanation import PreservationEffect
@@ -122,25 +122,22 @@ def _summary(each: "FeaturePreservation") -> dict[str, Any]:
 def _show(found: "Sequence[FeaturePreservation]", effect: "PreservationEffect | None") -> None:
     import pandas as pd
 
-    from vptft.evidence.verdicts import RULE
-    from vptft.report.figures.style import with_interval
     from vptft.why.features.explanation import CIRCULAR
 
     table = pd.DataFrame([_summary(each) for each in found])
     write_table(table, as_json=False, title="Preservation, last layer; changes are after less before, above chance")
     for note in dict.fromkeys(f"{each.method}: {note}" for each in found for note in each.notes):
         say(note)
+    if found[0].settings.get("reference") == "photos":
+        say("photos stands in for the pretraining set, not to be had: crops of five photographs.")
     if effect is None:
         return
     linear = effect.terms[effect.terms["term"] == "linear"]
     columns = ["predictor", "methods", "slope", "low", "high", "p", "partial_r", "n_tasks", "n_methods"]
     write_table(linear[columns], as_json=False, title="Accuracy over preservation within task and size, points for 0.1")
     write_table(effect.contrasts, as_json=False, title="Contrasts over tasks")
-    for each in effect.findings():
-        value = "" if each.effect is None else f" {with_interval(each.effect, each.low, each.high)} {each.unit}:"  # type: ignore[arg-type]  # an effect has both ends
-        say(f"{each.hypothesis} {each.verdict}:{value} {each.statement} ({each.reason})")
     say(CIRCULAR)
-    say(RULE)
+    write_findings(effect.findings())
 
 
 def _plain(found: "Sequence[FeaturePreservation]", effect: "PreservationEffect | None") -> dict[str, Any]:

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vptft.cli.options import Json, Out, Runs, Seed, progress, records, say, write_json, write_table
+from vptft.cli.options import (
+    Json,
+    Out,
+    Runs,
+    Seed,
+    all_of,
+    progress,
+    records,
+    say,
+    write_findings,
+    write_json,
+    write_table,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from vptft.checkpoints.native import Run
@@ -131,6 +143,7 @@ def _lines(
         found = lines_of(runs, **settings, folder=folder, on_line=start("lines"))
     for reason in found.settings["left_out"]:
         say(f"left out: {reason}")
+    say(f"Training images: {found.settings['train_images']}.")
     if out:
         save_figure(draw_lines(found), out / "figures" / "landscape-lines")
         if between_solutions(found.barriers).any():
@@ -190,13 +203,7 @@ def _escape(runs: "Sequence[Run]", seed: int, results: Path | None, out: Path | 
 
 def _told(found: Any, *, shown: bool) -> dict[str, Any]:
     """Write a result's table and its findings for a reader; gives both as plain values."""
-    from vptft.evidence.findings import to_table
-    from vptft.evidence.verdicts import RULE
-
-    findings = to_table(found.findings())
     if shown:
         write_table(found.frame(), as_json=False, title=found.analysis)
-        if len(findings):
-            write_table(findings, as_json=False, title="Verdict")
-            say(RULE)
-    return {"rows": records(found.frame()), "findings": records(findings)}
+        write_findings(found.findings())
+    return {name: rows for name, rows in all_of(found).items() if name != "settings"}

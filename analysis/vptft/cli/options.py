@@ -17,6 +17,9 @@ from vptft.errors import VptftError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vptft.evidence.findings import Finding
+    from vptft.evidence.results import Result
+
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table to stdout.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results and figures.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)]
@@ -114,6 +117,36 @@ def write_rows(rows: Sequence[Mapping[Any, Any]], *, title: str = "", columns: S
     for row in rows:
         table.add_row(*(Text(_shown(row[name])) for name in names))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def write_findings(findings: "Sequence[Finding]") -> None:
+    """Draw findings with their verdicts on stdout, and say the rule that gave these on stderr."""
+    from vptft.evidence.verdicts import RULE
+    from vptft.report.pages.words import effect
+
+    if not findings:
+        return
+    rows = [
+        {
+            "hypothesis": each.hypothesis, "statement": each.statement, "verdict": each.verdict,
+            "effect": effect(each), "reason": each.reason,
+        }
+        for each in findings
+    ]  # fmt: skip
+    write_rows(rows, title="Verdict")
+    say(RULE)
+
+
+def all_of(result: "Result", *tables: str) -> dict[str, Any]:
+    """Return a result as JSON holds it: settings, rows, further tables by name, findings."""
+    from vptft.evidence.findings import to_table
+
+    return {
+        "settings": dict(result.settings),
+        "rows": records(result.frame()),
+        **{name: records(getattr(result, name)) for name in tables},
+        "findings": records(to_table(result.findings())),
+    }
 
 
 def records(frame: "pd.DataFrame") -> Any:

@@ -2,14 +2,11 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from vptft.cli.options import Json, Out, Seed, records, say, write_json, write_rows, write_table
-
-if TYPE_CHECKING:
-    from vptft.evidence.findings import Finding
+from vptft.cli.options import Json, Out, Seed, records, say, write_findings, write_json, write_table
 
 SHOWN = (
     "task", "method", "n_train", "n_seeds", "onset_epoch", "rise_nats", "rise_low", "rise_high", "loss_gap_nats",
@@ -85,27 +82,5 @@ def overfitting(
         write_table(means, as_json=False, title="Calibration on test images, mean over seeds")
     if len(result.printed):
         write_table(result.printed, as_json=False, title="Beside the paper's printed counts")
-    _write_findings(findings)
     say(RULE)
-
-
-def _write_findings(findings: "list[Finding]") -> None:
-    """Write each finding with its verdict, and on stderr the rule that gave it."""
-    from vptft.evidence.verdicts import RULE
-
-    write_rows([_row(each) for each in findings], title="Verdict")
-    say(RULE)
-
-
-def _row(finding: "Finding") -> dict[str, Any]:
-    from vptft.report.figures.style import with_interval
-
-    said = ""
-    if finding.effect is not None:
-        nan = float("nan")
-        ends = (nan if end is None else end for end in (finding.low, finding.high))
-        said = f"{with_interval(finding.effect, *ends)} {finding.unit}"
-    return {
-        "hypothesis": finding.hypothesis, "statement": finding.statement, "verdict": finding.verdict, "effect": said,
-        "reason": finding.reason,
-    }  # fmt: skip
+    write_findings(findings)

@@ -55,7 +55,7 @@ def slice_overhead(options: Options) -> None:
     """All weights move on a grid: ours against the bare forward passes, and against the ways of the peers."""
     sizes = [("tiny ViT (d 64, 4 layers)", small_vit(size=32, width=64, depth=4, heads=4, patch=4), 64, 11)]
     if not options.quick:
-        sizes.append(("ViT-S/14, 98 px", vit_s(), 16, 3))
+        sizes.append(("ViT-S/14, 98 px", vit_s(), 64, 3))
     for name, vit, count, side in sizes:
         _overhead(name, with_head(TunedModel(vit, n_classes=10)), count, 3 if options.quick else side, options)
 

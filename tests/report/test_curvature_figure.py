@@ -26,6 +26,7 @@ def made(method="vpt_deep", *, spaces=tuple(SIZES), seed=0, task="photo/count", 
             rows += [(*of, "hessian", "element", batch, 0, "eigenvalue", *pair, 1e-3) for pair in ends]
             rows.append((*of, "hessian", "element", batch, 0, "trace", 0, 90 * size, 2.0))
             rows.append((*of, "", "element", batch, 0, "m-sharpness", 0, 0.3 * size, np.nan))
+            rows.append((*of, "", "none", batch, 0, "loss", 0, 0.1 * scale, np.nan))
             values = np.array([*(value for _, value in ends), *rng.normal(0, 1e-3, 10)])
             weights = np.array([1e-6] * 2 * k + [(1 - 2e-6 * k) / 10] * 10)
             nodes += [
@@ -70,6 +71,7 @@ def test_a_space_that_one_method_lacks_shows_the_other_and_parameters_are_counte
     assert {line.get_label() for line in second.lines if line.get_label() in ("VPT", "FT")} == {"VPT", "FT"}
     assert first.get_title() == "prompts\n46.1 k"
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {"VPT", "FT"}
+    assert "loss VPT 0.1, FT 3 nats" in figure.get_supxlabel()
 
 
 @pytest.mark.parametrize("spaces", [("head",), ("prompts", "head"), ("prompts", "head", "backbone", "all", "block 0")])

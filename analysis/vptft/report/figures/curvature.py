@@ -22,6 +22,7 @@ from vptft.report.figures.style import (
     root,
     styled,
     table_of,
+    text_width,
 )
 from vptft.why.landscape.curvature.measure import SPACES, Curvature
 
@@ -59,6 +60,7 @@ def draw_curvature(
         No result, several tasks, or none that holds this scaling and matrix.
     """
     frame = _pooled(results)
+    losses = frame[frame["quantity"] == "loss"].groupby("method")["value"].mean()
     frame = frame[(frame["scaling"] == scaling) & frame["matrix"].isin([matrix, ""])]
     if not (frame["quantity"] == "eigenvalue").any():
         raise SettingsError(f"No eigenvalue of the {matrix} with scaling {scaling!r} is in these results.")
@@ -85,13 +87,13 @@ def draw_curvature(
     whole.align_ylabels(list(figure.axes))
     whole.legend(handles=_handles(looks), loc="outside upper center", ncols=len(looks), borderpad=0)
     kind = "Hessian" if matrix == "hessian" else "Gauss-Newton matrix"
-    figure.supxlabel(
-        f"{kind} of the {printable(results[0].split)} loss,\n{UNITS.get(scaling, scaling)}.\n"
-        "Bars: range over batches, seeds, runs." if len(columns) == 1 else
-        f"{kind} of the {printable(results[0].split)} loss, {UNITS.get(scaling, scaling)}.\n"
-        "Bars: range over batches, seeds and runs.",
-        fontsize=SMALL, color=MUTED,
-    )  # fmt: skip
+    said = [
+        f"{kind} of the {printable(results[0].split)} loss", UNITS.get(scaling, scaling),
+        "bars: range over batches, seeds, runs",
+    ]  # fmt: skip
+    if len(losses):  # in any scaling curvature falls with the loss, so the loss stands beside it
+        said += ["loss " + ", ".join(f"{look.label} {losses[name]:.2g}" for name, look in looks.items()) + " nats"]
+    whole.supxlabel(_lines(said, 72 * whole.get_figwidth() - 8), fontsize=SMALL, color=MUTED)
     return whole
 
 
@@ -147,6 +149,18 @@ def draw_density(
     axes.set_title(f"{printable(results[0].task)}, {printable(space)}", loc="left")
     axes.legend(handles=_handles(looks, marks=False), loc="upper right")
     return root(figure)
+
+
+def _lines(parts: Sequence[str], points: float) -> str:
+    """Parts one after the other, on as few lines as hold them."""
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]}; {part}" if lines[-1] else part
+        if lines[-1] and text_width(longer) > points:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
 
 
 def _pooled(results: Sequence[Curvature]) -> pd.DataFrame:

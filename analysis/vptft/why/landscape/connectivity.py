@@ -61,7 +61,7 @@ def barrier(t: np.ndarray, losses: Losses, groups: np.ndarray) -> Barrier:
     _, member = np.unique(groups, return_inverse=True)
     count = int(member.max()) + 1
     at = int(excess.mean(axis=1).argmax())
-    drop = -100 * float(above_ends(t, losses.correct.astype(float))[1 + at].mean())
+    drop = round(-100 * float(above_ends(t, losses.correct.astype(float))[1 + at].mean()), 9) + 0.0  # no -0
     if count < 2:
         return Barrier(no_interval(float(excess[at].mean())), float(t[1 + at]), drop)
     half = member % 2 == 0

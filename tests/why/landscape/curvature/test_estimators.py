@@ -42,7 +42,8 @@ def test_both_ends_of_the_prompt_hessian_are_those_of_the_exact_matrix(hessian, 
     allowed = 1e-4 * np.abs(expected).max()
     np.testing.assert_allclose(found.largest, expected[::-1][:4], atol=allowed)
     np.testing.assert_allclose(found.smallest, expected[:4], atol=allowed)
-    assert found.converged
+    assert found.largest_converged
+    assert found.smallest_converged
     assert found.products == len(found.krylov.basis) <= 48
 
 
@@ -62,6 +63,8 @@ def test_the_largest_five_are_eigshs_in_fewer_products_than_25():
     expected = eigsh(operator, k=5, which="LA", return_eigenvectors=False, rng=np.random.default_rng(0))
     found = extreme_eigenvalues(matrix, k=5, ends="largest")
     assert found.products <= 25
+    assert found.largest_converged
+    assert not found.smallest_converged  # and that one was not waited for
     np.testing.assert_allclose(found.largest, np.sort(expected)[::-1], rtol=1e-4)
 
 
@@ -73,7 +76,8 @@ def test_negative_eigenvalues_are_not_ranked_among_the_largest():
 
 def test_what_has_not_converged_says_so():
     found = extreme_eigenvalues(of_spectrum(np.linspace(-1, 1, 200)), k=5, max_products=12)
-    assert not found.converged
+    assert not found.largest_converged
+    assert not found.smallest_converged
     assert found.products == 12
     assert found.largest_residuals.max() > 1e-3
 
@@ -83,7 +87,8 @@ def test_of_a_small_or_degenerate_matrix_everything_is_found(spectrum):
     found = extreme_eigenvalues(of_spectrum(spectrum), k=5, max_products=100)
     n = min(5, len(spectrum))
     np.testing.assert_allclose(found.largest, np.sort(spectrum)[::-1][:n], atol=1e-9)
-    assert found.converged
+    assert found.largest_converged
+    assert found.smallest_converged
     assert beyond(of_spectrum(spectrum), found.krylov).value == pytest.approx(sum(spectrum), abs=1e-9)
 
 

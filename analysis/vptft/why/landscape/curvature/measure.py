@@ -152,7 +152,8 @@ class Curvature(Result):
         gradient norm   nats a unit: 0 at an optimum           none
         products        with the matrix, for eigenvalues and   none
                         trace
-        converged       1 where all eigenvalues are            none
+        converged       1 where all of rank 1, 2, ... (rank    none
+                        1) or -1, -2, ... (rank -1) are
         ==============  =====================================  ==================================================
         """
         return self.table
@@ -214,6 +215,10 @@ def measure(
     46 thousand prompts and one over 21 million weights are not two values of one thing. Put methods side by side in
     a space that both have (``head``, ``backbone``), and remember that the one's backbone was never optimised: see its
     gradient norm.
+
+    No version here is invariant to the *confidence* of the network: the curvature of cross-entropy in the logits is
+    ``diag p - p p'``, which vanishes as answers become certain. A run with a fiftieth of another's training loss has
+    about a fiftieth of its curvature, in any scaling, whatever the valley's shape. Read the loss beside it.
     """
     if (n_groups := len(np.unique(sample.group_ids))) < options.batches:
         raise SettingsError(f"{n_groups} independent {sample.split} images cannot fill {options.batches} batches.")
@@ -302,7 +307,8 @@ def _spectrum(products: Products, seed: int, options: CurvatureSettings) -> list
         *(_row("eigenvalue", value, error=residual, rank=rank) for rank, value, residual in pairs),
         _row("trace", trace.value, error=trace.se),
         _row("products", products.count - before),
-        _row("converged", ends.converged),
+        _row("converged", ends.largest_converged, rank=1),
+        _row("converged", ends.smallest_converged, rank=-1),
     ]
 
 

@@ -1,5 +1,7 @@
 """Y3 on planted studies: what goes with preservation is found, and what does not is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -109,3 +111,11 @@ def test_pretraining_objectives_and_few_groups_are_not_pooled():
 def test_one_method_explains_nothing():
     with pytest.raises(NotApplicable, match="runs of two methods"):
         measure([preserved("ft", 0.5, 50, seed=seed) for seed in range(3)])
+
+
+def test_a_probe_and_one_method_beside_it_are_a_contrast_and_no_dose():
+    both = ladder(lambda x: 20 * x)
+    pairs = ladder(lambda x: -90 * x, methods={"vpt_deep": 0.7, "linear": 1.0}, rng=1)
+    alone, mixed = measure(both), measure([*both, *(replace(run, task=f"other {run.task}") for run in pairs)])
+    assert term(mixed)["slope"] == term(alone)["slope"]
+    assert mixed.contrasts.set_index("contrast").loc[BEATS_LINEAR, "n_tasks"] == 12

@@ -21,6 +21,12 @@ from vptft.why.landscape import lines
 from vptft.why.landscape.directions import Point, weights_of
 from vptft.why.landscape.evaluation import Losses, Sample
 
+HALVES = (
+    "where the ends were trained on different draws, half of each: every end meets images it has not seen, so its loss "
+    "lies above its own training loss, and a path between two such ends can lie far below both"
+)
+"""What ``train`` means on a line between seeds; kept with the result."""
+
 
 def lines_between(runs: Sequence[Run], *, splits: Sequence[Split] = SPLITS, n_images: int = 64, seed: int = 0) -> tuple[
     list[lines.Line], list[str]
@@ -95,7 +101,8 @@ def lines_of(
             return map(_from_arrays, done)
 
         result = lines.measure(
-            wanted, points=points, curve_steps=curve_steps, seed=seed, mapped=mapped, settings=found
+            wanted, points=points, curve_steps=curve_steps, seed=seed, mapped=mapped,
+            settings=found | {"train_images": HALVES},
         )  # fmt: skip
         if folder is not None:
             result.save(folder)
@@ -118,7 +125,7 @@ def _line(
 
 
 def _ends(first: Run | None, second: Run, *, splits: tuple[Split, ...], n_images: int, seed: int) -> lines.Ends:
-    """Both networks. Training images come from both runs' draws, half and half where these differ."""
+    """Both networks. Where the runs' training draws differ, half of the training images is each one's: see `HALVES`."""
     model = second.model()
     if first is None:
         start, other = _pretrained(second, model), None

@@ -34,6 +34,8 @@ PREDICTORS: Mapping[str, tuple[str, Callable[[FeaturePreservation], float]]] = {
 """What preservation is measured by, and its words; larger is more preserved, 1 is all of it (0 for retention)."""
 STEP = 0.1
 """Change of a predictor that slopes are given for."""
+LEAST_DOSES = 2
+"""Methods that moved the features which a setting needs to enter a regression: one beside a probe is no dose."""
 VPT, FT, LINEAR = "vpt_deep", "ft", "linear"
 CIRCULAR = (
     "Probes of frozen features have CKA 1 by construction, and their accuracy lacks whatever tuning would have added: "
@@ -101,7 +103,9 @@ def measure(results: Sequence[FeaturePreservation], *, settings: Mapping[str, An
     Seeds are averaged first, a cell being one method in one setting. Regressions have a level for each setting, so that
     they are about the gap to FT as much as about accuracy, and take tasks as the sample; pretraining objectives are
     never pooled. A method that preserves more differs in more than that: what goes with preservation here need not
-    come from it. With few methods a line over them is nearly a comparison of two. :data:`CIRCULAR`
+    come from it. With few methods a line over them is nearly a comparison of two; a setting with less than
+    :data:`LEAST_DOSES` methods that moved features is left out of regressions, since a probe of frozen features and
+    one method beside it are a contrast, not a dose. :data:`CIRCULAR`
     """
     runs = pd.DataFrame([_row(each) for each in results])
     if runs.empty or runs.groupby("setting")["method"].nunique().max() < 2:
@@ -168,6 +172,8 @@ def _of_ft(runs: pd.DataFrame) -> pd.Series:
 
 def _terms(pretraining: str, cells: pd.DataFrame) -> list[dict[str, Any]]:
     moved = cells[(cells[JUDGED] - 1).abs() > 1e-9]
+    doses = moved.groupby("setting")["method"].nunique()
+    cells = cells[cells["setting"].isin(doses.index[doses >= LEAST_DOSES])]
     return [
         {"pretraining": pretraining, "predictor": predictor, "methods": named, **row}
         for predictor in PREDICTORS

@@ -11,6 +11,7 @@ from vptft.cli.options import (
     Out,
     Runs,
     Seed,
+    Venue,
     all_of,
     progress,
     records,
@@ -56,6 +57,7 @@ def attention(
         int, typer.Option(help="Images with --scores for deletion, insertion and integrated_gradients.", min=1)
     ] = 100,
     seed: Seed = 0,
+    venue: Venue = None,
     out: Out = None,
     json: Json = False,
 ) -> None:

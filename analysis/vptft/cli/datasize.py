@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vptft.cli.options import Json, Out, Runs, Seed, all_of, say, write_findings, write_json, write_table
+from vptft.cli.options import Json, Out, Runs, Seed, Venue, all_of, say, write_findings, write_json, write_table
 
 SHOWN = ("task", "n_least", "n_most", "n_draws", "slope_points", "slope_low", "slope_high", "says")
 GROUPS = ("pretraining", "task_group", "n_tasks", "slope_points", "slope_low", "slope_high", "p", "p_holm", "says")
@@ -32,6 +32,7 @@ def datasize(
     ] = 1.0,
     curves: Annotated[bool, typer.Option("--curves", help="Fit and extrapolate power-law learning curves.")] = False,
     seed: Seed = 0,
+    venue: Venue = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -80,6 +81,7 @@ def sensitivity(
         ),
     ] = None,
     seed: Seed = 0,
+    venue: Venue = None,
     out: Out = None,
     json: Json = False,
 ) -> None:

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vptft.cli.options import Device, Json, Out, Seed, WithDefault, guarded, progress, say, write_json, write_table
+from vptft.cli.options import (
+    Device,
+    Json,
+    Out,
+    Seed,
+    Venue,
+    WithDefault,
+    guarded,
+    progress,
+    say,
+    write_json,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from vptft.data.images import ImageSet
@@ -74,6 +86,7 @@ def compare(
     n: Annotated[int | None, typer.Option(help="Draw that many images of each set.", min=2)] = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    venue: Venue = None,
     out: Out = None,
     json: Json = False,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vptft.cli.options import Json, Out, Seed, progress, records, say, write_findings, write_json, write_table
+from vptft.cli.options import Json, Out, Seed, Venue, progress, records, say, write_findings, write_json, write_table
 
 if TYPE_CHECKING:
     from vptft.why.features.explanation import PreservationEffect
@@ -40,6 +40,7 @@ def features(
         str | None, typer.Option(help="Layers, counted from 0, such as 0,5,11 [default: all].", metavar="LAYERS")
     ] = None,
     seed: Seed = 0,
+    venue: Venue = None,
     out: Out = None,
     json: Json = False,
 ) -> None:

@@ -12,6 +12,7 @@ from vptft.cli.options import (
     Out,
     Runs,
     Seed,
+    Venue,
     all_of,
     progress,
     records,
@@ -65,6 +66,7 @@ def landscape(
     ] = 0,
     workers: Annotated[int, typer.Option(help="Processes that share the rows of a grid.", min=1)] = 1,
     seed: Seed = 0,
+    venue: Venue = None,
     out: Out = None,
     json: Json = False,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vptft.cli.options import Device, Json, Out, Seed, progress, say, write_table
+from vptft.cli.options import Device, Json, Out, Seed, Venue, progress, say, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,7 @@ def objective(
     ] = False,
     seed: Seed = 0,
     device: Device = "cpu",
+    venue: Venue = None,
     out: Out = None,
     json: Json = False,
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -37,6 +37,20 @@ def _usable(device: str) -> str:
     return device
 
 
+def _drawn_for(context: typer.Context, name: str | None) -> str | None:
+    """Draw everything of this command for the venue's page; commands need not know."""
+    if name is not None:
+        from vptft.report.figures.style import venue
+
+        context.with_resource(venue(name))
+    return name
+
+
+Venue = Annotated[
+    Literal["neurips", "iclr", "icml", "cvpr"] | None,
+    typer.Option(help="Draw figures for that venue's column or text width and letters.", callback=_drawn_for),
+]
+"""A command that takes it draws for the venue, without reading it."""
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.", callback=_usable)]
 BackboneName = Annotated[
     str, typer.Option("--backbone", help="dinov2-s, timm/NAME, or ARCHITECTURE@FILE (see `backbones`).")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vptft.cli.options import Json, Out, Seed, records, say, write_findings, write_json, write_table
+from vptft.cli.options import Json, Out, Seed, Venue, records, say, write_findings, write_json, write_table
 
 SHOWN = (
     "task", "method", "n_train", "n_seeds", "onset_epoch", "rise_nats", "rise_low", "rise_high", "loss_gap_nats",
@@ -27,6 +27,7 @@ def overfitting(
         typer.Option(help="CSV of histories of other programs: task,method,seed,history (a path from the CSV)."),
     ] = None,
     seed: Seed = 0,
+    venue: Venue = None,
     out: Out = None,
     json: Json = False,
 ) -> None:

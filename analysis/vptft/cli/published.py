@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vptft.cli.options import Json, Out, WithDefault, guarded, records, say, write_json, write_table
+from vptft.cli.options import Json, Out, Venue, WithDefault, guarded, records, say, write_json, write_table
 
 SHOWN = ("family", "hypothesis", "claim", "effect", "low", "high", "unit", "n", "p", "p_adjusted", "verdict")
 SHOWN_RUNS = (
@@ -36,6 +36,7 @@ def claims(
         list[Path] | None,
         typer.Option("--runs", help="Run folders, or folders that hold runs, to compare with the printed numbers."),
     ] = None,
+    venue: Venue = None,
     out: Out = None,
     json: Json = False,
 ) -> None:

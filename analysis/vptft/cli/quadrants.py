@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vptft.cli.options import Device, Json, Out, Seed, progress, say, write_table
+from vptft.cli.options import Device, Json, Out, Seed, Venue, progress, say, write_table
 
 if TYPE_CHECKING:
     from vptft.checkpoints.pairs import RunPair
@@ -43,6 +43,7 @@ def quadrants(
     ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    venue: Venue = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -141,7 +142,7 @@ def _tell(planes: "Mapping[str, Quadrants]", reference: str, out: Path | None, j
     from vptft.report.figures.distance_bars import draw_distance_bars
     from vptft.report.figures.gaps import draw_gaps
     from vptft.report.figures.quadrants import COLUMN, draw_quadrants
-    from vptft.report.figures.style import save_figure
+    from vptft.report.figures.style import fitting, page_width, save_figure
     from vptft.report.pages.words import effect
 
     for name, result in planes.items():
@@ -149,7 +150,7 @@ def _tell(planes: "Mapping[str, Quadrants]", reference: str, out: Path | None, j
             result.save(out / "results" / name)
             save_figure(draw_gaps(result), out / "figures" / name.replace("quadrants", "gaps"))
             if result.frame()["distance"].notna().any():
-                for suffix, width in (("", 5.5), ("-column", COLUMN)):
+                for suffix, width in (("", page_width()), ("-column", min(fitting(COLUMN), COLUMN))):
                     plane = draw_quadrants(result, reference=reference, width=width)
                     save_figure(plane, out / "figures" / f"{name}{suffix}")
                     bars = draw_distance_bars(result, reference=reference, width=width)

@@ -15,7 +15,6 @@ from vptft.report.figures.style import (
     FT,
     INK,
     MUTED,
-    SMALL,
     SPARE,
     VPT,
     fitted,
@@ -23,6 +22,7 @@ from vptft.report.figures.style import (
     new_figure,
     place,
     root,
+    small,
     styled,
     table_of,
     with_interval,
@@ -57,10 +57,10 @@ def draw_advice(result: Advice, *, ax: Axes | None = None) -> Figure:
     _line(axes, new, "80", top, INK, 3.0)
     axes.plot(new["predicted_points"], top, "D", color=INK, markerfacecolor="white", label="predicted", zorder=4)
     said = with_interval(new["predicted_points"], new["low80_points"], new["high80_points"])
-    axes.text(1.02, top, said, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center", weight="bold")
+    axes.text(1.02, top, said, transform=axes.get_yaxis_transform(), fontsize=small(), va="center", weight="bold")
     for y, row in enumerate(rows[:-1]):
         shown = with_interval(row["gap_points"], np.nan, np.nan)
-        axes.text(1.02, y, shown, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center")
+        axes.text(1.02, y, shown, transform=axes.get_yaxis_transform(), fontsize=small(), va="center")
     axes.axhline(len(rows) - 0.5, color=FAINT, linewidth=0.8)
     axes.set_yticks([*range(len(rows) - 1), top], [fitted(str(row["task"]), 115) for row in rows])
     axes.get_yticklabels()[-1].set_fontweight("bold")
@@ -95,7 +95,7 @@ def draw_record(result: Record, *, ax: Axes | None = None) -> Figure:
         Line2D([], [], color=colour, marker=marker, label=f"{fitted(block, 320)}, {counts[block]} tasks")
         for block, (colour, marker) in styles.items()
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=1, fontsize=SMALL)
+    figure.legend(handles=handles, loc="outside lower left", ncols=1, fontsize=small())
     return figure
 
 
@@ -144,7 +144,7 @@ def _sides(axes: Axes) -> None:
     for side, words, look, offset in (("right", "← FT ahead", FT, -4), ("left", "VPT ahead →", VPT, 4)):
         axes.annotate(
             words, (0, 1), xycoords=("data", "axes fraction"), xytext=(offset, 2), textcoords="offset points",
-            ha=side, va="bottom", fontsize=SMALL, color=look.colour, weight="bold",
+            ha=side, va="bottom", fontsize=small(), color=look.colour, weight="bold",
         )  # fmt: skip
 
 

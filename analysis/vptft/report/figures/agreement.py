@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vptft.errors import SettingsError
-from vptft.report.figures.style import FAINT, INK, MUTED, SMALL, WIDTH, fitted, place, root, styled, text_width
+from vptft.report.figures.style import FAINT, INK, MUTED, fitted, page_width, place, root, small, styled, text_width
 from vptft.when.distribution.agreement import EXACT, agreement_of, distances_by_set
 from vptft.when.distribution.distance import SetDistance
 
@@ -57,13 +57,13 @@ def draw_agreement(results: Sequence[SetDistance], *, reference: str | None = No
         )
     ranks = whole.rank(method="first").astype(int)
     longest = max(text_width(fitted(name, NAME)) for name in whole.index)
-    apart = max((72 * WIDTH - 2 * longest - 30) / (ranks.shape[1] - 1), APART)
+    apart = max((72 * page_width() - 2 * longest - 30) / (ranks.shape[1] - 1), APART)
     levels = _levels(_brackets(whole, apart))
     lines = 1 + levels[0][0][2].count("\n")
     tall = 0.6 + 0.8 * lines  # ranks that a row of brackets takes
     figure, grid = place(
         ax, rows=1, columns=1, height=0.85 + ROW * (len(ranks) + tall * len(levels) + 0.6),
-        width=max((apart * (ranks.shape[1] - 1) + 2 * longest + 30) / 72, WIDTH),
+        width=max((apart * (ranks.shape[1] - 1) + 2 * longest + 30) / 72, page_width()),
     )  # fmt: skip
     axes = figure.add_subplot(grid[0])
     _frame(axes, ranks, len(ranks) + tall * len(levels) + 0.9)
@@ -130,7 +130,7 @@ def _line(axes: Axes, name: str, ranks: np.ndarray, *, accent: str | None) -> No
     )  # fmt: skip
     for x, y, side in ((-0.01, ranks[0], "right"), (1.01, ranks[-1], "left")):
         axes.text(
-            x, y, fitted(name, NAME), ha=side, va="center", fontsize=SMALL, color=accent or INK,
+            x, y, fitted(name, NAME), ha=side, va="center", fontsize=small(), color=accent or INK,
             transform=axes.get_yaxis_transform(),
         )  # fmt: skip
 
@@ -139,7 +139,7 @@ def _draw_brackets(axes: Axes, level: Sequence[Bracket], y: float) -> None:
     for start, end, said in level:
         left, right = start + 0.04, end - 0.04
         axes.plot([left, left, right, right], [y - 0.25, y, y, y - 0.25], color=MUTED, linewidth=0.7)
-        axes.text((left + right) / 2, y + 0.15, said, ha="center", va="top", fontsize=SMALL)
+        axes.text((left + right) / 2, y + 0.15, said, ha="center", va="top", fontsize=small())
 
 
 def _said(n: int, of: int, reference: str, *, far: int | None) -> str:

@@ -9,7 +9,20 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from vptft.errors import SettingsError
-from vptft.report.figures.style import FAINT, FT, MUTED, SMALL, VPT, fitted, place, root, styled, table_of
+from vptft.report.figures.style import (
+    FAINT,
+    FT,
+    MUTED,
+    VPT,
+    fitted,
+    fitting,
+    page_width,
+    place,
+    root,
+    small,
+    styled,
+    table_of,
+)
 from vptft.why.attention.maps import AttentionMaps
 
 COLOURS = "inferno"
@@ -32,7 +45,7 @@ def draw_attention(result: AttentionMaps, *, max_images: int = 8, ax: Axes | Non
     if max_images < 1:
         raise SettingsError(f"At least one image must be drawn, not {max_images}.")
     names = list(dict.fromkeys(table["image"]))[:max_images]
-    cell = min(CELL, (5.5 - LEFT - BAR) / len(names))
+    cell = min(CELL, (page_width() - LEFT - BAR) / len(names))
     figure, grid = place(
         ax, rows=3, columns=len(names) + 1, width=LEFT + BAR + cell * len(names), height=3 * (cell + TEXT) + 0.1,
         width_ratios=[1.0] * len(names) + [0.12],
@@ -52,7 +65,7 @@ def draw_attention(result: AttentionMaps, *, max_images: int = 8, ax: Axes | Non
                 write_at(axes, 0.0, "right", list(masses), 60)
             shown = over(axes, result.pixels[column], result.maps[column, row - 1], largest)
     bar = figure.colorbar(shown, cax=figure.add_subplot(grid[1:, len(names)]))
-    bar.set_label("share of the map, a patch", fontsize=SMALL)
+    bar.set_label("share of the map, a patch", fontsize=small())
     bar.locator = MaxNLocator(4)
     bar.update_ticks()
     return root(figure)
@@ -63,7 +76,8 @@ def draw_prompt_share(result: AttentionMaps, *, ax: Axes | None = None) -> Figur
     """Draw how much of VPT's rollout ends in each layer's prompts: mean, quartiles and range over images."""
     table_of(result, "image", "method")
     share = result.share
-    figure, grid = place(ax, rows=1, columns=1, height=2.0, width=4.0)
+    width = min(4.0, fitting(3.0))
+    figure, grid = place(ax, rows=1, columns=1, height=2.0, width=width)
     axes = figure.add_subplot(grid[0])
     layers = np.arange(1, share.shape[1] + 1)
     if len(share) > 1:
@@ -77,7 +91,9 @@ def draw_prompt_share(result: AttentionMaps, *, ax: Axes | None = None) -> Figur
     axes.set_ylabel("share of rollout on prompts")
     spread = "mean, quartiles and range" if len(share) > 1 else "value"
     noun = "images" if len(share) > 1 else "image"
-    axes.set_title(fitted(f"{result.task}: {spread} of {len(share)} {noun}", 250), fontsize=SMALL, loc="left")
+    axes.set_title(
+        fitted(f"{result.task}: {spread} of {len(share)} {noun}", 72 * width - 60), fontsize=small(), loc="left"
+    )
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
     return root(figure)
 
@@ -100,7 +116,7 @@ def write_at(axes: Axes, x: float, side: str, lines: list[str], points: float) -
     """Write lines, each at most that many points wide, just below the axes."""
     axes.annotate(
         "\n".join(fitted(line, points) for line in lines), (x, 0), xycoords="axes fraction",
-        xytext=(0 if side == "center" else -4, -3), textcoords="offset points", ha=side, va="top", fontsize=SMALL,
+        xytext=(0 if side == "center" else -4, -3), textcoords="offset points", ha=side, va="top", fontsize=small(),
     )  # fmt: skip
 
 

@@ -11,7 +11,19 @@ from matplotlib.ticker import MaxNLocator
 
 from vptft.errors import SettingsError
 from vptft.report.figures.attention import BAR, CELL, LEFT, cell_of, class_name, over, write_at
-from vptft.report.figures.style import FT, MUTED, SMALL, VPT, fitted, place, root, save_figure, styled, table_of
+from vptft.report.figures.style import (
+    FT,
+    MUTED,
+    VPT,
+    fitted,
+    page_width,
+    place,
+    root,
+    save_figure,
+    small,
+    styled,
+    table_of,
+)
 from vptft.storage import atomic_path, slug
 from vptft.why.attention.methods import METHODS
 from vptft.why.attention.scores import RANDOM, SIDES, AttentionScores
@@ -25,23 +37,29 @@ POWER = 0.5
 
 
 @styled
-def draw_attention_grid(result: AttentionScores, *, kind: str, ax: Axes | None = None) -> Figure:
+def draw_attention_grid(
+    result: AttentionScores, *, kind: str, per_outcome: int | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw the kept images of each outcome over their maps of one kind, VPT and FT on one colour scale.
 
     Over each outcome stands how many test images have it; which of them are shown was drawn by the printed seed. A kind
-    of map that fails its sanity check says so in the title.
+    of map that fails its sanity check says so in the title. ``per_outcome`` is how many of each outcome are drawn, the
+    first ones; None for all.
     """
     index = _index(result, kind)
     table = table_of(result, "image", "label", "side", "map", "outcome", "on_object")
     rows = table[table["map"] == kind].merge(result.masses, on=["image", "side", "map"], how="left")
     names = list(table.drop_duplicates("image")["image"])
-    shown = [names[i] for i in result.drawn]
+    kept = _first_of_each([result.outcome_of(int(i)) for i in result.drawn], per_outcome)
+    drawn = result.drawn[kept]
+    shown = [names[i] for i in drawn]
     if not shown:
         raise SettingsError("No image was kept to be shown.", "Measure with shown of at least 1.")
     of = {(row["image"], row["side"]): row for row in rows.to_dict("records")}
     known = {name: column for name, column in MASSES.items() if rows[column].notna().any()}
-    cell = min(CELL, (5.5 - LEFT - BAR) / max(len(shown), 4))
-    maps = result.maps[result.drawn, :, index]
+    cell = min(CELL, (page_width() - LEFT - BAR) / max(len(shown), 4))
+    maps = result.maps[drawn, :, index]
+    pixels = result.pixels[kept]
     largest = float(np.nanmax(maps))
     text = 0.05 + LINE * max(1, len(known))
     figure, grid = place(
@@ -52,7 +70,7 @@ def draw_attention_grid(result: AttentionScores, *, kind: str, ax: Axes | None =
         first = of[name, "vpt"]
         under = [class_name(result.settings.get("classes"), first["label"])]
         top = cell_of(figure, grid, 0, column, "image", under, cell)
-        top.imshow(result.pixels[column])
+        top.imshow(pixels[column])
         if column == 0 or of[shown[column - 1], "vpt"]["outcome"] != first["outcome"]:
             _head(top, first["outcome"], result.outcome_counts()[first["outcome"]], len(names))
         for row, (side, look) in enumerate(zip(SIDES, (VPT, FT), strict=True), start=1):
@@ -62,11 +80,16 @@ def draw_attention_grid(result: AttentionScores, *, kind: str, ax: Axes | None =
             if column == 0:
                 write_at(axes, 0.0, "right", list(known), 60)
             weights = np.nan_to_num(maps[column, row - 1])
-            image = over(axes, result.pixels[column], weights, largest, power=POWER)
+            image = over(axes, pixels[column], weights, largest, power=POWER)
     _scale(figure, grid, len(shown), image)
-    title = figure.suptitle(f"{fitted(_title(result, kind), 390)}\n\n\n", fontsize=SMALL, x=0.01, ha="left")
+    title = figure.suptitle(f"{fitted(_title(result, kind), 385)}\n\n\n", fontsize=small(), x=0.01, ha="left")
     title.set_linespacing(1.3)  # its empty lines keep room for the outcomes
     return root(figure)
+
+
+def _first_of_each(outcomes: list[str], most: int | None) -> list[int]:
+    """Places of the first ``most`` of each outcome; all of them without a number."""
+    return [i for i, outcome in enumerate(outcomes) if most is None or outcomes[:i].count(outcome) < most]
 
 
 @styled
@@ -123,13 +146,13 @@ def _title(result: AttentionScores, kind: str) -> str:
 def _head(axes: Axes, outcome: str, count: int, n: int) -> None:
     said = axes.annotate(
         f"{outcome}\n{count} of {n}", (0, 1), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points",
-        ha="left", va="bottom", fontsize=SMALL, color=MUTED, weight="bold",
+        ha="left", va="bottom", fontsize=small(), color=MUTED, weight="bold",
     )  # fmt: skip
     said.set_in_layout(False)  # it is wider than its image, and would move the next one away
 
 
 def _scale(figure: Any, grid: Any, column: int, image: AxesImage) -> None:
     bar = figure.colorbar(image, cax=figure.add_subplot(grid[1:, column]))
-    bar.set_label("share of the map, a patch", fontsize=SMALL)
+    bar.set_label("share of the map, a patch", fontsize=small())
     bar.locator = MaxNLocator(4)
     bar.update_ticks()

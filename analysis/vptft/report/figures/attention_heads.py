@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from vptft.errors import SettingsError
 from vptft.report.figures.attention import COLOURS
-from vptft.report.figures.style import FT, SMALL, VPT, fitted, place, root, styled, table_of
+from vptft.report.figures.style import FT, VPT, fitted, place, root, small, styled, table_of
 from vptft.why.attention.scores import SIDES, AttentionScores
 
 CELL = 0.34
@@ -36,7 +36,7 @@ def draw_attention_heads(result: AttentionScores, *, shown: int = 0, ax: Axes | 
         raise SettingsError(f"Of {len(result.head_maps)} images shown there is no number {shown}.")
     maps = result.head_maps[shown]
     _, layers, heads = maps.shape[:3]
-    figure, grid = place(ax, rows=1, columns=2, width=5.5, height=min(7.5, 0.9 + layers * min(CELL, 2.2 / heads)))
+    figure, grid = place(ax, rows=1, columns=2, height=min(7.5, 0.9 + layers * min(CELL, 2.2 / heads)))
     norm = PowerNorm(POWER, vmin=0, vmax=float(maps.max()))
     share = result.heads.groupby(["side", "layer"])["query_prompt_share"].mean()
     panels = []
@@ -52,20 +52,20 @@ def draw_attention_heads(result: AttentionScores, *, shown: int = 0, ax: Axes | 
         axes.tick_params(length=0, pad=1)
         axes.spines[:].set_visible(False)
         axes.set_title(look.label, color=look.colour, weight="bold", loc="left", pad=3)
-        axes.set_xlabel("head", fontsize=SMALL)
+        axes.set_xlabel("head", fontsize=small())
         if i == 0:
-            axes.set_ylabel("layer (1 is nearest to the image)", fontsize=SMALL)
+            axes.set_ylabel("layer (1 is nearest to the image)", fontsize=small())
         for layer in range(layers):
             axes.annotate(
-                f"{share[side, layer]:.2f}", (wide * heads, tall * layer + tall / 2 - 1), va="center", fontsize=SMALL,
+                f"{share[side, layer]:.2f}", (wide * heads, tall * layer + tall / 2 - 1), va="center", fontsize=small(),
                 annotation_clip=False,
             )  # fmt: skip
     bar = figure.colorbar(image, ax=panels, location="bottom", fraction=0.03, pad=0.02, aspect=40)
-    bar.set_label("attention to a patch; at the right: share on the layer's prompts", fontsize=SMALL)
+    bar.set_label("attention to a patch; at the right: share on the layer's prompts", fontsize=small())
     names = list(result.table.drop_duplicates("image")["image"])
     at = int(result.drawn[shown])
     said = f"{result.task}, {names[at]}: {result.outcome_of(at)}"
-    figure.suptitle(fitted(said, 380), fontsize=SMALL, x=0.01, ha="left")
+    figure.suptitle(fitted(said, 380), fontsize=small(), x=0.01, ha="left")
     return root(figure)
 
 

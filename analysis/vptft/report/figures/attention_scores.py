@@ -15,12 +15,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from vptft.errors import SettingsError
+from vptft.report.figures.datasize import legend_above
 from vptft.report.figures.style import (
     FAINT,
     FT,
     INK,
     MUTED,
-    SMALL,
     SPARE,
     UNCERTAIN,
     VPT,
@@ -29,6 +29,7 @@ from vptft.report.figures.style import (
     place,
     printable,
     root,
+    small,
     styled,
     table_of,
 )
@@ -78,10 +79,10 @@ def draw_attention_scores(result: AttentionComparison, *, ax: Axes | None = None
         axes = figure.add_subplot(grid[i // across, i % across])
         part = frame[frame["score"] == score]
         _differences(axes, part, kinds, looks, 1 if score == "effective_patches" else 100)
-        axes.set_title(PANELS[score], fontsize=SMALL, loc="left", pad=3)
+        axes.set_title(PANELS[score], fontsize=small(), loc="left", pad=3)
         labels = [_kind_label(kind, part) for kind in kinds] if i % across == 0 else [""] * len(kinds)
         axes.set_yticks(range(len(kinds)), labels)
-        axes.set_xlabel("VPT − FT, patches" if score == "effective_patches" else "VPT − FT, points", fontsize=SMALL)
+        axes.set_xlabel("VPT − FT, patches" if score == "effective_patches" else "VPT − FT, points", fontsize=small())
     _legend(figure, [*_task_handles(looks), _hollow()])
     return root(figure)
 
@@ -116,21 +117,20 @@ def draw_attention_curves(result: AttentionComparison, *, way: str = "tokens", a
                         )  # fmt: skip
             mark = " (fails)" if failed.get(kind) else ""
             if row == 0:
-                axes.set_title(fitted(f"{kind}{mark}", 72 * 5 / len(kinds)), fontsize=SMALL, pad=3)
+                axes.set_title(fitted(f"{kind}{mark}", 72 * 5 / len(kinds)), fontsize=small(), pad=3)
             if column == 0:
-                axes.set_ylabel(fitted(task, 80), fontsize=SMALL)
+                axes.set_ylabel(fitted(task, 80), fontsize=small())
             axes.tick_params(labelleft=column == 0, labelbottom=row == len(tasks) - 1)
             axes.set_ylim(0, 1)
             axes.set_xticks([0, 50, 100])
-            if row == len(tasks) - 1 and column == len(kinds) // 2:
-                axes.set_xlabel(f"patches taken away or brought in, by {way}, %", fontsize=SMALL).set_in_layout(False)
-    figure.supylabel("probability of the class", fontsize=SMALL)
+    figure.supxlabel(f"patches taken away or brought in, by {way}, %", fontsize=small())
+    figure.supylabel("probability of the class", fontsize=small())
     handles: list[Artist] = [
         Line2D([], [], color=VPT.colour, linestyle="-", label=VPT.label),
         Line2D([], [], color=FT.colour, linestyle="--", label=FT.label),
         Line2D([], [], color=MUTED, linewidth=0.6, label="random order"),
     ]
-    _legend(figure, handles)
+    legend_above(figure, handles, root(figure).get_figwidth())
     return root(figure)
 
 
@@ -146,7 +146,7 @@ def draw_attention_sanity(result: AttentionComparison, *, ax: Axes | None = None
         raise SettingsError("No sanity check was made, so there is nothing to draw.")
     kinds = list(dict.fromkeys(table["map"]))
     looks = dict(zip(kinds, KINDS * (len(kinds) // len(KINDS) + 1), strict=False))
-    figure, grid = place(ax, rows=1, columns=4, height=2.3, width_ratios=[3, 1.3, 3, 1.3])
+    figure, grid = place(ax, rows=1, columns=4, height=2.3, width_ratios=[3, 1.5, 3, 1.5])
     for i, side in enumerate(SIDES):
         weights, other = figure.add_subplot(grid[2 * i]), figure.add_subplot(grid[2 * i + 1])
         for place_of, kind in enumerate(kinds):
@@ -165,13 +165,13 @@ def draw_attention_sanity(result: AttentionComparison, *, ax: Axes | None = None
             axes.set_ylim(-0.6, 1.08)
             axes.tick_params(labelleft=axes is weights and i == 0)
         weights.set_xticks([0, 50, 100])
-        weights.set_xlabel("blocks at random, %", fontsize=SMALL)
+        weights.set_xlabel("blocks at random, %", fontsize=small())
         weights.set_title(LOOKS[side].label, fontsize=8, loc="left", color=LOOKS[side].colour, weight="bold")
         other.set_xlim(-0.7, len(kinds) - 0.3)
         other.set_xticks([])
-        other.set_xlabel("another class", fontsize=SMALL)
+        other.set_xlabel("another class", fontsize=small())
         if i == 0:
-            weights.set_ylabel("rank correlation\nwith the map itself", fontsize=SMALL)
+            weights.set_ylabel("rank correlation\nwith the map itself", fontsize=small())
     failed = dict(zip(result.table["map"], result.table["failed"], strict=True))
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle=line, markersize=3.5, label=_named(kind, failed))

@@ -13,13 +13,14 @@ from vptft.errors import SettingsError
 from vptft.report.figures.style import (
     FAINT,
     MUTED,
-    SMALL,
-    WIDTH,
     Look,
+    fitting,
     looks_of,
+    page_width,
     place,
     printable,
     root,
+    small,
     styled,
     table_of,
     text_width,
@@ -27,13 +28,15 @@ from vptft.report.figures.style import (
 from vptft.why.landscape.curvature.measure import SPACES, Curvature
 
 UNITS = {"element": "steps relative to each weight", "filter": "steps relative to each filter", "none": "raw"}
-QUANTITIES = {"trace": "trace", "m-sharpness": "m-sharpness (nats)"}
+QUANTITIES = {"trace": "trace", "m-sharpness": "m-sharpness\n(nats)"}
 """Below the eigenvalues, a row each."""
 LINEAR = 1e-3
 """Share of the largest number below which a symmetric logarithmic axis is linear."""
 BLUR = 0.12
 """Width of a node, in units of the axis' own (inverse hyperbolic sine) scale: about a twentieth of a decade."""
 POINTS = 801
+DENSITY = 4.125
+"""Inches of a figure of densities on a page that is wide enough."""
 
 
 @styled
@@ -68,21 +71,21 @@ def draw_curvature(
     rows = [name for name in QUANTITIES if (frame["quantity"] == name).any()]
     figure, grid = place(
         ax, rows=1 + len(rows), columns=len(columns), height=2.35 + 1.0 * len(rows),
-        width=min(WIDTH, 1.0 + 1.5 * len(columns)), height_ratios=[1.9] + [1.0] * len(rows),
+        width=min(page_width(), 1.0 + 1.5 * len(columns)), height_ratios=[1.9] + [1.0] * len(rows),
     )  # fmt: skip
     panels = []
     for column, name in enumerate(columns):
         own = frame[frame["space"] == name]
         axes = figure.add_subplot(grid[0, column])
         _eigenvalues(axes, own[own["quantity"] == "eigenvalue"], looks)
-        axes.set_title(f"{printable(name)}\n{_counts(own)}", fontsize=SMALL, pad=3)
+        axes.set_title(f"{printable(name)}\n{_counts(own)}", fontsize=small(), pad=3)
         panels.append(axes)
         for row, quantity in enumerate(rows, start=1):
             below = figure.add_subplot(grid[row, column])
             _marks(below, own[own["quantity"] == quantity], looks)
             if not column:
-                below.set_ylabel(QUANTITIES[quantity], fontsize=SMALL)
-    panels[0].set_ylabel("eigenvalue", fontsize=SMALL)
+                below.set_ylabel(QUANTITIES[quantity], fontsize=small())
+    panels[0].set_ylabel("eigenvalue", fontsize=small())
     whole = root(figure)
     whole.align_ylabels(list(figure.axes))
     whole.legend(handles=_handles(looks), loc="outside upper center", ncols=len(looks), borderpad=0)
@@ -93,7 +96,7 @@ def draw_curvature(
     ]  # fmt: skip
     if len(losses):  # in any scaling curvature falls with the loss, so the loss stands beside it
         said += ["loss " + ", ".join(f"{look.label} {losses[name]:.2g}" for name, look in looks.items()) + " nats"]
-    whole.supxlabel(_lines(said, 72 * whole.get_figwidth() - 8), fontsize=SMALL, color=MUTED)
+    whole.supxlabel(_lines(said, 72 * whole.get_figwidth() - 8), fontsize=small(), color=MUTED)
     return whole
 
 
@@ -123,7 +126,7 @@ def draw_density(
     linear = LINEAR * float(nodes["node"].abs().max()) or 1.0
     places = np.arcsinh(nodes["node"].to_numpy() / linear)
     at = np.linspace(places.min() - 6 * BLUR, places.max() + 6 * BLUR, POINTS)
-    figure, grid = place(ax, rows=1, columns=1, height=2.3, width=0.75 * WIDTH)
+    figure, grid = place(ax, rows=1, columns=1, height=2.3, width=min(DENSITY, fitting(3.0)))
     axes = figure.add_subplot(grid[0])
     top = 0.0
     for method, look in looks.items():
@@ -209,7 +212,7 @@ def _eigenvalues(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look]) -> None
     # A mark's place says its rank; the order from the bottom is mirrored so that both ends are outermost.
     axes.set_xticks([x[rank] for rank in (1, k, -k, -1)], ["1", str(k), f"−{k}", "−1"])
     axes.set_xlim(0.3, 2 * k + 1.7)
-    axes.set_xlabel("rank", fontsize=SMALL, labelpad=1)
+    axes.set_xlabel("rank", fontsize=small(), labelpad=1)
     _symmetric(axes, rows["value"].to_numpy())
 
 

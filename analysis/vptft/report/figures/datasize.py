@@ -21,14 +21,15 @@ from vptft.report.figures.style import (
     FT,
     INK,
     MUTED,
-    SMALL,
     UNCERTAIN,
     VPT,
     WIDTH,
     Look,
     fitted,
+    fitting,
     place,
     root,
+    small,
     styled,
     table_of,
     text_width,
@@ -48,10 +49,12 @@ PAGE = 9.0
 PANEL, NARROW = 1.3, 1.05
 """Inches a task takes across, and in a column where there are many."""
 MANY = 8
+FULL = int((PAGE - 0.75) / (TALL + LOW + 0.27))
+"""Tasks one below the other on a page, in panels of full height."""
 
 
 @styled
-def draw_datasize(result: DataSize, *, width: float = WIDTH, ax: Axes | None = None) -> Figure:
+def draw_datasize(result: DataSize, *, width: float | None = None, ax: Axes | None = None) -> Figure:
     """Draw each task's accuracies above its gap, against n on a log axis.
 
     On the zero line of the gap, a bar spans the sizes at which the fitted gap may be zero, and a diamond stands at n*;
@@ -62,16 +65,17 @@ def draw_datasize(result: DataSize, *, width: float = WIDTH, ax: Axes | None = N
     result
         Of :func:`vptft.when.datasize.measure.measure`.
     width
-        Inches: 5.5 for a page of ICLR and NeurIPS, 3.25 for a column of CVPR and ICML.
+        Inches; a column of the page where that is wide enough, else its text.
     ax
         Where to draw; a new figure where None.
     """
     frame = table_of(result, *COLUMNS)
     tasks = result.tasks.to_dict("records")
+    width = width or fitting(PANEL * -(-len(tasks) // FULL))
     across = max(1, min(len(tasks), int(width / (NARROW if len(tasks) > MANY and width < WIDTH else PANEL))))
     rows = -(-len(tasks) // across)
     height = rows * (TALL + LOW + 0.27) + 0.75
-    labels = ("accuracy, %", "gap, points") if height <= PAGE else ("acc., %", "gap, pts")
+    labels = ("accuracy, %", "gap, points") if height <= PAGE and width >= WIDTH else ("acc., %", "gap, pts")
     figure, grid = place(
         ax, rows=2 * rows, columns=across, height=min(PAGE, height), width=width,
         height_ratios=[TALL, LOW] * rows,
@@ -87,8 +91,8 @@ def draw_datasize(result: DataSize, *, width: float = WIDTH, ax: Axes | None = N
         last = i + across >= len(tasks)
         _axes(above, below, limits, labels=labels if i % across == 0 else None, last=last)
         name = f"{task['task']}, {task['pretraining']}" if several else str(task["task"])
-        above.set_title(fitted(name, 72 * (width / across - 0.2), SMALL), fontsize=SMALL, pad=2)
-    figure.supxlabel("training images", fontsize=SMALL)
+        above.set_title(fitted(name, 72 * (width / across - 0.2), small()), fontsize=small(), pad=2)
+    figure.supxlabel("training images", fontsize=small())
     _legend(figure, frame, tasks, width)
     return root(figure)
 
@@ -159,8 +163,8 @@ def _axes(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.tick_params(labelleft=labels is not None, labelbottom=last and axes is below)
     if labels:
-        above.set_ylabel(labels[0], fontsize=SMALL)
-        below.set_ylabel(labels[1], fontsize=SMALL)
+        above.set_ylabel(labels[0], fontsize=small())
+        below.set_ylabel(labels[1], fontsize=small())
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -7,26 +7,30 @@ from matplotlib.patches import Patch
 
 from vptft.errors import SettingsError
 from vptft.report.figures.gaps import ahead
-from vptft.report.figures.quadrants import COLUMN, PLANE, measure_of
+from vptft.report.figures.quadrants import PLANE, measure_of
 from vptft.report.figures.style import (
     FT,
     MUTED,
-    SMALL,
     VPT,
-    WIDTH,
     fitted,
+    fitting,
     place,
     root,
     signed,
+    small,
     styled,
     table_of,
+    text_width,
 )
 from vptft.when.quadrants.plane import Quadrants
+
+BAR = 0.135
+"""Inches a bar takes at least, its name turned."""
 
 
 @styled
 def draw_distance_bars(
-    result: Quadrants, *, reference: str = "", width: float = WIDTH, ax: Axes | None = None
+    result: Quadrants, *, reference: str = "", width: float | None = None, ax: Axes | None = None
 ) -> Figure:
     """Draw Figure 3 of the paper: distance of each task as a bar, coloured by who is ahead, hatched where far.
 
@@ -37,6 +41,7 @@ def draw_distance_bars(
     frame = frame[np.isfinite(frame["distance"])].sort_values(["group", "distance", "task"])
     if frame.empty:
         raise SettingsError("No task has a distance, so there is no bar to draw.")
+    width = width or fitting(0.6 + BAR * len(frame))
     figure, grid = place(ax, rows=1, columns=1, height=3.1, width=width)
     axes = figure.add_subplot(grid[0])
     crowded = len(frame) > 2.2 * width
@@ -48,7 +53,7 @@ def draw_distance_bars(
         )  # fmt: skip
         axes.annotate(
             signed(row["gap_points"]), (x, max(row["distance"], 0)), xytext=(0, 2), textcoords="offset points",
-            ha="center", fontsize=SMALL, rotation=90 if crowded else 0,
+            ha="center", fontsize=small(), rotation=90 if crowded else 0,
         )  # fmt: skip
     turned = {"rotation": 90} if crowded else {"rotation": 40, "ha": "right"}
     axes.set_xticks(range(len(frame)), [fitted(task, 78) for task in frame["task"]], **turned)
@@ -62,5 +67,6 @@ def draw_distance_bars(
         Patch(facecolor=MUTED, alpha=0.35, label="pale: may be practically equal"),
         Patch(facecolor=MUTED, hatch="////", edgecolor="white", label="hatched: far objective"),
     ]  # fmt: skip
-    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=4 if width > COLUMN else 2)
+    across = sum(text_width(str(handle.get_label())) + 36 for handle in handles)
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=4 if across < 72 * width else 2)
     return root(figure)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vptft.errors import SettingsError
-from vptft.report.figures.style import FT, INK, MUTED, SMALL, VPT, fitted, legend_below, place, root, styled, table_of
+from vptft.report.figures.style import FT, INK, MUTED, VPT, fitted, legend_below, place, root, small, styled, table_of
 from vptft.when.distribution.distance import SetDistance
 from vptft.when.quadrants.plane import Quadrants
 
@@ -66,7 +66,7 @@ def draw_distances(
         winner, is_far = trained.get(names[y]) or trained.get(task, ("", False))
         _bar(axes, y, row, WINNERS[winner][1] if winner else PLAIN, is_far=is_far)
         said = f"{fixed(row['debiased'], places)}  ({counts[y]})"
-        axes.text(1.01, y, said, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center")
+        axes.text(1.01, y, said, transform=axes.get_yaxis_transform(), fontsize=small(), va="center")
     axes.set_yticks(range(len(frame)), [fitted(name, 120) for name in names])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(frame) - 0.45, -0.55)

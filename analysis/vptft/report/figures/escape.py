@@ -14,13 +14,13 @@ from vptft.report.figures.style import (
     FAINT,
     INK,
     MUTED,
-    SMALL,
     VPT,
     fitted,
     legend_below,
     place,
     root,
     signed,
+    small,
     styled,
     table_of,
 )
@@ -58,13 +58,13 @@ def draw_escape(result: EscapeTest, *, ax: Axes | None = None) -> Figure:
         right = figure.add_subplot(grid[i, 1], sharey=left)
         for axes, on in ((left, "train"), (right, "fresh")):
             _panel(axes, part, on, dashes)
-        left.set_ylabel("loss removed (nats)", fontsize=SMALL)
-        left.set_title(f"{row['start']} point, {MOVES[row['variant']]}", loc="left", fontsize=SMALL, pad=4)
+        left.set_ylabel("loss removed (nats)", fontsize=small())
+        left.set_title(f"{row['start']} point,\n{MOVES[row['variant']]}", loc="left", fontsize=small(), pad=4)
         right.tick_params(axis="y", labelleft=False)
-        right.set_title(_said(result.contrasts, row["start"], row["variant"]), loc="right", fontsize=SMALL, pad=4)
+        right.set_title(_said(result.contrasts, row["start"], row["variant"]), loc="right", fontsize=small(), pad=4)
         if i == len(rows) - 1:
-            left.set_xlabel(SETS["train"], fontsize=SMALL)
-            right.set_xlabel(SETS["fresh"], fontsize=SMALL)
+            left.set_xlabel(SETS["train"], fontsize=small())
+            right.set_xlabel(SETS["fresh"], fontsize=small())
             if len(dashes) > 1:
                 legend_below(left, _tasks(dashes), points=27, columns=2)
     return root(figure)

@@ -15,16 +15,17 @@ from vptft.report.figures.datasize import legend_above
 from vptft.report.figures.style import (
     FAINT,
     MUTED,
-    SMALL,
     WIDTH,
     Look,
     dodge,
     fitted,
+    fitting,
     looks_of,
     place,
     printable,
     root,
     signed,
+    small,
     styled,
     text_width,
 )
@@ -32,6 +33,8 @@ from vptft.why.features.preservation import OTHER, REFERENCE, FeaturePreservatio
 
 PANEL = 2.1
 """Inches of a panel of lines."""
+COLUMN = 3.0
+"""Inches that panels one below the other need."""
 ROW = 0.19
 """Inches of a row of dots."""
 KINDS = {"cls": "cls token", "patches": "patches, averaged", "prompts": "prompts, against cls"}
@@ -39,7 +42,7 @@ KINDS = {"cls": "cls token", "patches": "patches, averaged", "prompts": "prompts
 
 @styled
 def draw_layers(
-    results: Sequence[FeaturePreservation], *, measure: str = "cka", width: float = WIDTH, ax: Axes | None = None
+    results: Sequence[FeaturePreservation], *, measure: str = "cka", width: float | None = None, ax: Axes | None = None
 ) -> Figure:
     """Draw a measure between pretrained and tuned features on the reference set over layers, a panel a kind of token.
 
@@ -52,7 +55,7 @@ def draw_layers(
     measure
         cka, procrustes, subspace_overlap or neighbour_overlap.
     width
-        Inches: 5.5 for a page, 3.25 for a column.
+        Inches; a column of the page where that is wide enough, else its text.
     ax
         Where to draw; a new figure where None.
     """
@@ -68,9 +71,9 @@ def draw_layers(
         part = frame[frame["kind"] == kind]
         axes.axhline(float(part["chance"].mean()), color=MUTED, linewidth=0.6, linestyle=(0, (1, 2)))
         _lines(axes, part, "layer", "value", looks)
-        axes.set_title(KINDS[kind], loc="left", fontsize=SMALL, pad=3)
-        axes.set_ylabel(f"{words} with pretrained" if axes is panels[0] else "", fontsize=SMALL)
-        axes.set_xlabel("layer", fontsize=SMALL)
+        axes.set_title(KINDS[kind], loc="left", fontsize=small(), pad=3)
+        axes.set_ylabel(f"{words} with pretrained" if axes is panels[0] else "", fontsize=small())
+        axes.set_xlabel("layer", fontsize=small())
         _layer_ticks(axes, part["layer"])
     _one_scale(panels)
     for axes in panels:
@@ -79,7 +82,7 @@ def draw_layers(
 
 
 @styled
-def draw_drift(results: Sequence[FeaturePreservation], *, width: float = WIDTH, ax: Axes | None = None) -> Figure:
+def draw_drift(results: Sequence[FeaturePreservation], *, width: float | None = None, ax: Axes | None = None) -> Figure:
     """Draw how far each block's weights moved, and over how many of their directions, by method.
 
     Left the update's Frobenius norm over that of the weights, on a log scale; right its effective rank over the largest
@@ -94,10 +97,10 @@ def draw_drift(results: Sequence[FeaturePreservation], *, width: float = WIDTH, 
     looks = looks_of(frame["method"])
     figure, panels = _panels(ax, 2, width)
     for axes, column, said in zip(
-        panels, ("relative_norm", "share"), ("‖update‖ / ‖weights‖", "effective rank of update / full"), strict=True
+        panels, ("relative_norm", "share"), ("‖update‖ / ‖weights‖", "effective rank / full rank"), strict=True
     ):
         _lines(axes, frame[frame[column].notna()], "at", column, looks)
-        axes.set_ylabel(said, fontsize=SMALL)
+        axes.set_ylabel(said, fontsize=small())
         axes.set_xticks(range(len(parts)), [_short(part) for part in parts], rotation=90)
     panels[0].set_yscale("log")
     for which in (panels[0].yaxis.set_major_formatter, panels[0].yaxis.set_minor_formatter):
@@ -109,7 +112,9 @@ def draw_drift(results: Sequence[FeaturePreservation], *, width: float = WIDTH, 
 
 
 @styled
-def draw_written(results: Sequence[FeaturePreservation], *, width: float = WIDTH, ax: Axes | None = None) -> Figure:
+def draw_written(
+    results: Sequence[FeaturePreservation], *, width: float | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw what prompts write, by layer: its size beside the tokens', and its share on class directions."""
     frame = _frames([each for each in results if len(each.written)], "written")
     if frame.empty:
@@ -127,10 +132,10 @@ def draw_written(results: Sequence[FeaturePreservation], *, width: float = WIDTH
         panels[1].plot(chance.index, chance, color=looks[str(kind)].colour, linewidth=0.8, linestyle=(0, (1, 1)),
                        label=f"{kind} by chance")  # fmt: skip
     panels[1].annotate("dotted: labels permuted", (0, 1), xycoords="axes fraction", xytext=(2, 2),
-                       textcoords="offset points", fontsize=SMALL, color=MUTED)  # fmt: skip
+                       textcoords="offset points", fontsize=small(), color=MUTED)  # fmt: skip
     for axes, said in zip(panels, ("‖written‖ / ‖tokens‖", "share on class directions"), strict=True):
-        axes.set_ylabel(said, fontsize=SMALL)
-        axes.set_xlabel("layer", fontsize=SMALL)
+        axes.set_ylabel(said, fontsize=small())
+        axes.set_xlabel("layer", fontsize=small())
         axes.set_ylim(bottom=0)
         _layer_ticks(axes, frame["layer"])
         _label_ends(axes, looks)
@@ -139,7 +144,7 @@ def draw_written(results: Sequence[FeaturePreservation], *, width: float = WIDTH
 
 @styled
 def draw_forgetting(
-    results: Sequence[FeaturePreservation], *, probe: str = "knn", width: float = WIDTH, ax: Axes | None = None
+    results: Sequence[FeaturePreservation], *, probe: str = "knn", width: float | None = None, ax: Axes | None = None
 ) -> Figure:
     """Draw what each method does to the accuracy of a probe on tasks it was not trained on, a panel a task.
 
@@ -153,6 +158,7 @@ def draw_forgetting(
     frame = frame.assign(change=100 * (frame["value"] - frame["before"]))
     looks = looks_of(frame["method"])
     names = list(dict.fromkeys(frame["images"]))
+    width = width or fitting(COLUMN)
     across = min(len(names), 3 if width >= WIDTH else 1)
     rows = -(-len(names) // across)
     figure, grid = place(
@@ -167,13 +173,13 @@ def draw_forgetting(
         axes.set_yticks(range(len(looks)), [look.label for look in looks.values()] if i % across == 0 else [])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(looks) - 0.4, -0.6)
-        axes.set_title(fitted(name, 72 * (width / across - 0.6)), loc="left", fontsize=SMALL, pad=3)
+        axes.set_title(fitted(name, 72 * (width / across - 0.6)), loc="left", fontsize=small(), pad=3)
         axes.xaxis.set_major_locator(MaxNLocator(4))
     low, high = (f([axes.get_xlim()[end] for axes in panels]) for end, f in ((0, min), (1, max)))
     for axes in panels:
         axes.set_xlim(low, high)
     words = {"knn": "k-NN", "linear": "linear probe"}.get(probe, probe)
-    figure.supxlabel(f"{words} above chance, after − before, points (left: forgotten)", fontsize=SMALL)
+    figure.supxlabel(f"{words} above chance, after − before, points (left: forgotten)", fontsize=small())
     legend_above(figure, [
         Line2D([], [], color=MUTED, marker="o", markerfacecolor="none", markersize=3, linewidth=0, label="tuned task"),
         Line2D([], [], color=MUTED, marker="D", markersize=4, linewidth=1, label="mean, 95% interval over tasks"),
@@ -189,8 +195,9 @@ def _frames(results: Sequence[FeaturePreservation], field: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _panels(ax: Axes | None, count: int, width: float) -> tuple[Figure, list[Axes]]:
+def _panels(ax: Axes | None, count: int, width: float | None) -> tuple[Figure, list[Axes]]:
     """Panels beside each other on a page, one below the other in a column."""
+    width = width or fitting(COLUMN)
     across = count if width >= WIDTH else 1
     rows = -(-count // across)
     figure, grid = place(ax, rows=rows, columns=across, height=rows * PANEL + 0.15, width=width)
@@ -237,11 +244,11 @@ def _label_ends(axes: Axes, looks: dict[str, Look]) -> None:
     ends = [(float(np.asarray(line.get_xdata())[-1]), float(np.asarray(line.get_ydata())[-1])) for line in lines]
     to_axes = axes.transScale + axes.transLimits
     heights = [float(to_axes.transform(end)[1]) for end in ends]
-    for line, end, at in zip(lines, ends, dodge(heights, (SMALL + 1.5) / (72 * PANEL * 0.75)), strict=True):
+    for line, end, at in zip(lines, ends, dodge(heights, (small() + 1.5) / (72 * PANEL * 0.75)), strict=True):
         look = looks[str(line.get_label())]
         x = float(to_axes.transform(end)[0])
         axes.annotate(look.label, (x, at), xycoords="axes fraction", xytext=(4, 0), textcoords="offset points",
-                      va="center", fontsize=SMALL, color=look.colour)  # fmt: skip
+                      va="center", fontsize=small(), color=look.colour)  # fmt: skip
 
 
 def _dots(axes: Axes, values: np.ndarray, row: int, look: Look) -> None:

@@ -12,14 +12,16 @@ from vptft.report.figures.style import (
     FAINT,
     FT,
     MUTED,
-    SMALL,
     UNCERTAIN,
     VPT,
+    WIDTH,
     Look,
     fitted,
+    fitting,
     legend_below,
     place,
     root,
+    small,
     styled,
     table_of,
     with_interval,
@@ -28,36 +30,51 @@ from vptft.when.quadrants.plane import Quadrants
 
 WINNERS = {"vpt": VPT, "ft": FT, "uncertain": UNCERTAIN}
 GAP = ("task", "gap_points", "low_points", "high_points", "winner", "n_seeds")
+COLUMN = 3.0
+"""Inches that are needed."""
 ROW = 0.19
 """Inches a task takes."""
 
 
 @styled
-def draw_gaps(result: Quadrants, *, ax: Axes | None = None) -> Figure:
-    """Draw each task's accuracy gap with its 95% interval, largest on top."""
+def draw_gaps(result: Quadrants, *, width: float | None = None, ax: Axes | None = None) -> Figure:
+    """Draw each task's accuracy gap with its 95% interval, largest on top; a column has the intervals as lines alone.
+
+    Parameters
+    ----------
+    result
+        Of :func:`vptft.when.quadrants.plane.measure`.
+    width
+        Inches; a column of the page where that is wide enough, else its text.
+    ax
+        Where to draw; a new figure where None.
+    """
     frame = table_of(result, *GAP).sort_values(["gap_points", "task"], ascending=[True, False])
-    figure, grid = place(ax, rows=1, columns=1, height=1.0 + ROW * len(frame))
+    width = width or fitting(COLUMN)
+    wide = width >= WIDTH
+    figure, grid = place(ax, rows=1, columns=1, height=(1.0 if wide else 1.45) + ROW * len(frame), width=width)
     axes = figure.add_subplot(grid[0])
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
     for y, row in enumerate(frame.to_dict("records")):
         look = WINNERS[row["winner"]]
         axes.plot([row["low_points"], row["high_points"]], [y, y], color=look.colour, linewidth=1.4, zorder=2)
         _marker(axes, row["gap_points"], y, row["winner"])
-        said = with_interval(row["gap_points"], row["low_points"], row["high_points"])
-        axes.text(1.02, y, said, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center")
-    axes.set_yticks(range(len(frame)), [fitted(task, 115) for task in frame["task"]])
+        said = with_interval(row["gap_points"], *([row["low_points"], row["high_points"]] if wide else [np.nan] * 2))
+        axes.text(1.02, y, said, transform=axes.get_yaxis_transform(), fontsize=small(), va="center")
+    axes.set_yticks(range(len(frame)), [fitted(task, 115 if wide else 72) for task in frame["task"]])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.7, len(frame) - 0.3)
     ends = frame[["gap_points", "low_points", "high_points"]].to_numpy()
     low, high = min(float(np.nanmin(ends)), 0.0), max(float(np.nanmax(ends)), 0.0)
     pad = 0.06 * (high - low) or 1.0
     axes.set_xlim(low - pad, high + pad)
-    axes.set_xlabel(f"accuracy gap VPT − FT, points, {interval_meaning(int(frame['n_seeds'].min()))}")
+    meaning = f"accuracy gap VPT − FT, points, {interval_meaning(int(frame['n_seeds'].min()))}"
+    axes.set_xlabel(meaning if wide else meaning.replace(", 95%", ",\n95%").replace(" images ", " images\n"))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
     _sides(axes)
-    _winner_legend(axes)
+    _winner_legend(axes, wide=wide)
     return root(figure)
 
 
@@ -84,11 +101,11 @@ def _sides(axes: Axes) -> None:
         look = FT if "FT" in words else VPT
         axes.annotate(
             words, (0, 1), xycoords=("data", "axes fraction"), xytext=(offset, 2), textcoords="offset points",
-            ha=side, va="bottom", fontsize=SMALL, color=look.colour, weight="bold",
+            ha=side, va="bottom", fontsize=small(), color=look.colour, weight="bold",
         )  # fmt: skip
 
 
-def _winner_legend(axes: Axes) -> None:
+def _winner_legend(axes: Axes, *, wide: bool) -> None:
     said = {"vpt": "VPT ahead", "ft": "FT ahead", "uncertain": "neither: the interval includes 0, or a tie"}
     handles = [
         Line2D(
@@ -97,4 +114,7 @@ def _winner_legend(axes: Axes) -> None:
         )
         for winner, look in WINNERS.items()
     ]  # fmt: skip
-    legend_below(axes, handles)
+    if wide:
+        legend_below(axes, handles)
+    else:
+        legend_below(axes, handles, points=50, columns=1)

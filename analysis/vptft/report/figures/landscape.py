@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vptft.errors import SettingsError
-from vptft.report.figures.style import SMALL, WIDTH, Look, fitted, looks_of, place, root, styled, table_of
+from vptft.report.figures.style import Look, fitted, looks_of, page_width, place, root, small, styled, table_of
 from vptft.why.landscape.slices import LossSlice
 
 COLOURS = "viridis_r"
@@ -31,23 +31,23 @@ def draw_slices(slices: Sequence[LossSlice], *, ax: Axes | None = None) -> Figur
     across = max(len(models) for models in tasks.values())
     blocks = 1 if len(tasks) <= MANY else 2
     rows = -(-len(tasks) // blocks)
-    width = min(WIDTH, blocks * (1.9 * across + 0.9))
+    width = min(page_width(), blocks * (1.9 * across + 0.9))
     panel = (width / blocks - 0.9) / across
     figure, grid = place(
         ax, rows=rows, columns=blocks * across, height=(min(panel, 2.0) + 0.3) * rows + 0.2, width=width
     )  # fmt: skip
     for i, models in enumerate(tasks.values()):
         panels = [figure.add_subplot(grid[i // blocks, (i % blocks) * across + j]) for j in range(len(models))]
-        _task(panels, models, looks)
+        _task(panels, models, looks, ticks=3 if panel > 1 else 2)
         unit = " (norms)" if blocks == 1 else ""
-        panels[0].set_ylabel(f"direction 2{unit}", fontsize=SMALL)
+        panels[0].set_ylabel(f"direction 2{unit}", fontsize=small())
         if i + blocks >= len(tasks):
             for axes in panels:
-                axes.set_xlabel(f"direction 1{unit}", fontsize=SMALL)
+                axes.set_xlabel(f"direction 1{unit}", fontsize=small())
     return root(figure)
 
 
-def _task(panels: list[Axes], models: list[LossSlice], looks: dict[str, Look]) -> None:
+def _task(panels: list[Axes], models: list[LossSlice], looks: dict[str, Look], *, ticks: int) -> None:
     """Draw one task's models and their common colour scale, beside the last."""
     tables = [table_of(model, "a", "b", "loss") for model in models]
     losses = np.concatenate([table["loss"].to_numpy() for table in tables])
@@ -58,18 +58,18 @@ def _task(panels: list[Axes], models: list[LossSlice], looks: dict[str, Look]) -
         look = looks[model.method]
         name = look.label if methods.count(model.method) == 1 else model.label
         axes.set_box_aspect(1)
-        axes.set_title(fitted(name, 80), fontsize=SMALL, color=look.colour, weight="bold", pad=3)
+        axes.set_title(fitted(name, 80), fontsize=small(), color=look.colour, weight="bold", pad=3)
         surface = table.pivot(index="b", columns="a", values="loss").sort_index().sort_index(axis=1)
         filled = axes.contourf(surface.columns, surface.index, surface, levels=levels, cmap=COLOURS)
         axes.contour(surface.columns, surface.index, surface, levels=levels, colors="white", linewidths=0.25)
         axes.plot([0], [0], "+", color="white", markersize=9, markeredgewidth=2.4)
         axes.plot([0], [0], "+", color="black", markersize=8, markeredgewidth=1.0, label="model")
-        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_major_locator(MaxNLocator(ticks))
         axes.yaxis.set_major_locator(MaxNLocator(3))
     # The second line keeps the place of the method's name.
     panels[0].set_title(f"{fitted(models[0].task, 170, 8)}\n", loc="left", pad=3)
     beside = panels[-1].inset_axes((1.06, 0.0, 0.06, 1.0))
     bar = panels[-1].figure.colorbar(filled, cax=beside, format="%.3g")
-    bar.set_label("loss (nats)", fontsize=SMALL)
+    bar.set_label("loss (nats)", fontsize=small())
     bar.locator = MaxNLocator(5)
     bar.update_ticks()

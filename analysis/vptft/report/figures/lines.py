@@ -11,12 +11,12 @@ from vptft.report.figures.style import (
     FAINT,
     INK,
     MUTED,
-    SMALL,
     fitted,
     legend_below,
     looks_of,
     place,
     root,
+    small,
     styled,
     table_of,
 )  # fmt: skip
@@ -44,7 +44,7 @@ def draw_lines(result: Lines, *, ax: Axes | None = None) -> Figure:
     second = dict(zip(result.barriers["line"], result.barriers["second"], strict=True))
     for i, ((task, kind), own) in enumerate(groups):
         axes = figure.add_subplot(grid[i // columns, i % columns])
-        axes.set_title(f"{fitted(str(task), 130, 8)}\n{fitted(str(kind), 130)}", loc="left", fontsize=SMALL)
+        axes.set_title(f"{fitted(str(task), 130, 8)}\n{fitted(str(kind), 130)}", loc="left", fontsize=small())
         for (line, path, split), some in own.groupby(["line", "path", "split"], sort=False):
             look = looks[second[line].split(" ")[0]]
             if path == "line":
@@ -58,15 +58,15 @@ def draw_lines(result: Lines, *, ax: Axes | None = None) -> Figure:
         axes.set_xticks([0, 0.5, 1])
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.grid(axis="y", color=FAINT, linewidth=0.5)
-        axes.set_xlabel("place on the line", fontsize=SMALL)
+        axes.set_xlabel("place on the line", fontsize=small())
         if i % columns == 0:
-            axes.set_ylabel("loss (nats)", fontsize=SMALL)
+            axes.set_ylabel("loss (nats)", fontsize=small())
     handles = [Line2D([], [], color=MUTED, linestyle=style, label=split) for split, style in SPLITS.items()]
     handles += [
         Line2D([], [], color=look.colour, marker=look.marker, markersize=3, label=f"to {look.label}")
         for look in looks.values()
     ]
-    root(figure).legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=SMALL)
+    root(figure).legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=small())
     return laid_out(figure)
 
 
@@ -98,10 +98,10 @@ def draw_barriers(result: Lines, *, ax: Axes | None = None) -> Figure:
             labels.append(f"{task}: {kind}, mean of {mean['n_lines'].iloc[0]}")
             _marks(axes, mean, len(labels) - 1, size=5.5, marker="D")
     axes.axvline(0, color=MUTED, linewidth=0.8)
-    axes.set_yticks(range(len(labels)), [fitted(label, 165) for label in labels], fontsize=SMALL)
+    axes.set_yticks(range(len(labels)), [fitted(label, 165) for label in labels], fontsize=small())
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.grid(axis="x", color=FAINT, linewidth=0.5)
-    axes.set_xlabel("barrier above the ends (nats); 95% interval", fontsize=SMALL)
+    axes.set_xlabel("barrier above the ends (nats); 95% interval", fontsize=small())
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4, label=path)
         for path, (marker, colour) in PATHS.items()

@@ -16,12 +16,12 @@ from vptft.report.figures.distances import decimals, fixed, of_one_measure
 from vptft.report.figures.style import (
     INK,
     MUTED,
-    SMALL,
-    WIDTH,
     fitted,
     legend_below,
+    page_width,
     place,
     root,
+    small,
     styled,
     text_width,
 )
@@ -59,7 +59,7 @@ def draw_matrix(results: Sequence[SetDistance], *, ax: Axes | None = None) -> Fi
     values = _symmetric(frame, names)
     shown = [fitted(name, NAME) for name in names]
     longest = max(text_width(name) for name in shown)
-    room = WIDTH if ax is None else ax.get_window_extent().width / root(ax.figure).dpi
+    room = page_width() if ax is None else ax.get_window_extent().width / root(ax.figure).dpi
     cell = float(np.clip((72 * room - longest - BAR - 12) / len(names), *CELL))
     size = cell * len(names)
     width = max((size + longest + BAR + 12) / 72, 3.0)
@@ -105,13 +105,13 @@ def _numbers(axes: Axes, mesh: QuadMesh, values: np.ndarray, cell: float) -> Non
     known = values[~np.isnan(values)]
     for places in range(decimals(known, figures=3), -1, -1):
         said = [fixed(value, places) for value in known]
-        if max(*map(text_width, said), 1.25 * SMALL) <= cell - 2:
+        if max(*map(text_width, said), 1.25 * small()) <= cell - 2:
             break
     else:
         return
     for (i, j), value, text in zip(np.argwhere(~np.isnan(values)), known, said, strict=True):
         colour = _contrasting(mesh, value)
-        axes.text(j + 0.5, i + 0.53, text, ha="center", va="center", fontsize=SMALL, color=colour)
+        axes.text(j + 0.5, i + 0.53, text, ha="center", va="center", fontsize=small(), color=colour)
 
 
 def _marks(axes: Axes, mesh: QuadMesh, frame: pd.DataFrame, names: list[str]) -> None:
@@ -142,7 +142,7 @@ def _marks(axes: Axes, mesh: QuadMesh, frame: pd.DataFrame, names: list[str]) ->
 def _scale(axes: Axes, mesh: QuadMesh, name: str, size: float) -> None:
     beside = axes.inset_axes((1 + 8 / size, 0.0, 8 / size, 1.0))
     bar = axes.figure.colorbar(mesh, cax=beside)
-    bar.set_label(fitted(name, max(size, 60)), fontsize=SMALL)
+    bar.set_label(fitted(name, max(size, 60)), fontsize=small())
     bar.locator = MaxNLocator(5 if size > 80 else 2)
     bar.update_ticks()
     bar.outline.set_edgecolor(MUTED)

@@ -16,18 +16,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from vptft.report.figures.datasize import legend_above
+from vptft.report.figures.datasize import PAGE, legend_above
 from vptft.report.figures.style import (
     FAINT,
     MUTED,
-    SMALL,
     WIDTH,
     Look,
     dodge,
     fitted,
+    fitting,
     looks_of,
     place,
     root,
+    small,
     styled,
     table_of,
 )
@@ -39,6 +40,8 @@ TRAIN: Literal["-"] = "-"
 TEST = (0, (3.5, 1.8))
 PANEL = 1.25
 """Inches a row of panels takes."""
+NARROW = 1.55
+"""Inches of a panel in a column, which four rows of them may take."""
 ONSET = 4.5
 """Points of the triangle at the onset."""
 
@@ -49,7 +52,7 @@ def draw_overfitting(
     *,
     quantity: Quantity = "loss",
     scale: Scale = "log",
-    width: float = WIDTH,
+    width: float | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """Draw the mean curves over seeds with bands, the methods' names at the ends of their held-out curves.
@@ -66,7 +69,7 @@ def draw_overfitting(
     scale
         Of losses.
     width
-        Inches: 5.5 for a page of ICLR and NeurIPS, 3.25 for a column of CVPR and ICML.
+        Inches; a column of the page where that is wide enough, else its text.
     ax
         Where to draw; a new figure where None.
     """
@@ -78,9 +81,10 @@ def draw_overfitting(
         frame = frame.assign(value=frame["loss"])
     panels = list(frame[["task", "n_train"]].drop_duplicates().itertuples(index=False, name=None))
     sized = frame["n_train"].nunique() > 1
-    columns = min(len(panels), 1 if width < 3 else 2 if len(panels) <= 4 or width < WIDTH else 3)
+    width = width or fitting(NARROW * -(-len(panels) // 4))
+    columns = min(len(panels), 1 if width < 3 else 2 if len(panels) <= 4 or width < WIDTH else int(width / NARROW))
     rows = -(-len(panels) // columns)
-    tall = PANEL if rows > 1 else 1.7
+    tall = min(PANEL, (PAGE - 0.75) / rows - 0.2) if rows > 1 else 1.7
     figure, grid = place(ax, rows=rows, columns=columns, height=0.75 + (tall + 0.2) * rows, width=width)
     looks = looks_of(frame["method"])
     limits = _limits(frame["value"], scale)
@@ -93,11 +97,11 @@ def draw_overfitting(
         turned = result.cells[(result.cells["task"] == task) & (result.cells["n_train"] == n_train)]
         _curves(axes, frame[own], turned.set_index("method")["onset_epoch"], looks, 8.5 / (72 * (tall - 0.25)))
         if i % columns == 0:
-            axes.set_ylabel("loss, nats" if quantity == "loss" else "accuracy, %", fontsize=SMALL)
+            axes.set_ylabel("loss, nats" if quantity == "loss" else "accuracy, %", fontsize=small())
         else:
             axes.tick_params(axis="y", labelleft=False)
         if i + columns >= len(panels):
-            axes.set_xlabel("epoch", fontsize=SMALL)
+            axes.set_xlabel("epoch", fontsize=small())
     if isinstance(figure, Figure):
         legend_above(figure, _handles(frame), width)
     else:
@@ -169,7 +173,7 @@ def _names(axes: Axes, ends: Sequence[tuple[float, float, Look]], gap: float) ->
     heights = [float(np.clip(point[1], 0, 1)) for point in points]
     for (epoch, loss, look), height in zip(ends, dodge(heights, gap), strict=True):
         axes.annotate(
-            fitted(look.label, 62), (epoch, loss), xytext=(1.07, height), textcoords="axes fraction", fontsize=SMALL,
+            fitted(look.label, 62), (epoch, loss), xytext=(1.07, height), textcoords="axes fraction", fontsize=small(),
             color=look.colour, va="center",
             arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3,
                         "relpos": (0, 0.5)},
@@ -194,4 +198,4 @@ def _handles(frame: pd.DataFrame) -> list[Artist]:
 
 def _legend_in(figure: SubFigure, frame: pd.DataFrame) -> None:
     """Put the legend below the first panel of a figure inside another."""
-    figure.axes[-1].legend(handles=_handles(frame), loc="lower left", fontsize=SMALL)
+    figure.axes[-1].legend(handles=_handles(frame), loc="lower left", fontsize=small())

@@ -17,16 +17,16 @@ from vptft.report.figures.style import (
     FT,
     INK,
     MUTED,
-    SMALL,
     SPARE,
     VPT,
-    WIDTH,
     Look,
     fitted,
+    fitting,
     place,
     printable,
     root,
     signed,
+    small,
     styled,
     table_of,
     text_width,
@@ -46,7 +46,7 @@ HALO = [withStroke(linewidth=1.8, foreground="white")]
 
 @styled
 def draw_overfitting_gap(
-    result: Explanation, *, predictor: str = JUDGED, width: float = WIDTH, ax: Axes | None = None
+    result: Explanation, *, predictor: str = JUDGED, width: float | None = None, ax: Axes | None = None
 ) -> Figure:
     """Draw each task's gap over the difference in overfitting; bars are the seeds' ranges.
 
@@ -57,7 +57,7 @@ def draw_overfitting_gap(
     predictor
         A measure of overfitting: ``rise_nats`` or ``loss_gap_nats``.
     width
-        Inches: 5.5 for a page, 3.25 for a column.
+        Inches; a column of the page where that is wide enough, else its text.
     ax
         Where to draw; a new figure where None.
     """
@@ -65,6 +65,7 @@ def draw_overfitting_gap(
     frame = table_of(result, "task", "group", "pretraining", "n_train", "gap_points", "gap_least", "gap_most",
                      predictor, f"{stem}_least", f"{stem}_most")  # fmt: skip
     names = sorted(frame["pretraining"].unique())
+    width = width or fitting(2.2 + 0.1 * frame["task"].nunique())
     figure, grid = place(ax, rows=len(names), columns=1, height=0.35 + HEIGHT * len(names), width=width)
     groups = sorted(frame["group"].unique())
     looks = {
@@ -113,14 +114,14 @@ def _axes(axes: Axes, stem: str, title: str) -> None:
     said = {"rise": "rise of the test loss, FT − VPT", "loss_gap": "test − training loss, FT − VPT"}[stem]
     label = (f"{said}, nats", "(right: FT overfits more)")
     room = 72 * (root(axes.figure).get_size_inches()[0] - 0.6)
-    axes.set_xlabel(("   " if text_width("   ".join(label)) < room else "\n").join(label), fontsize=SMALL)
-    axes.set_ylabel("accuracy gap VPT − FT, points", fontsize=SMALL)
+    axes.set_xlabel(("   " if text_width("   ".join(label)) < room else "\n").join(label), fontsize=small())
+    axes.set_ylabel("accuracy gap VPT − FT, points", fontsize=small())
     axes.set_title(title, loc="left", pad=10)
     axes.margins(x=0.12, y=0.1)
     for y, words, look in ((1, "VPT ahead", VPT), (0, "FT ahead", FT)):
         axes.annotate(
             words, (1, y), xycoords="axes fraction", xytext=(-2, -2 if y else 2), textcoords="offset points",
-            ha="right", va="top" if y else "bottom", fontsize=SMALL, color=look.colour, weight="bold",
+            ha="right", va="top" if y else "bottom", fontsize=small(), color=look.colour, weight="bold",
         )  # fmt: skip
 
 
@@ -138,7 +139,7 @@ def _said(axes: Axes, row: pd.Series) -> None:
     whole = "; ".join(words)
     axes.annotate(
         whole if text_width(whole) < width else "\n".join(words), (0, 1), xycoords="axes fraction", xytext=(0, 2),
-        textcoords="offset points", fontsize=SMALL, va="bottom",
+        textcoords="offset points", fontsize=small(), va="bottom",
     )  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def _label(axes: Axes, part: pd.DataFrame, looks: dict[str, Look], *, sized: boo
             if note is not None:
                 note.remove()
             note = axes.annotate(fitted(printable(name), 110), (row["x"], row["gap_points"]), xytext=(x, y),
-                                 textcoords="offset points", ha=side, fontsize=SMALL,
+                                 textcoords="offset points", ha=side, fontsize=small(),
                                  color=looks[row["group"]].colour, annotation_clip=False,
                                  path_effects=HALO, zorder=6)  # fmt: skip
             box = note.get_window_extent().expanded(1.0, 0.9)

@@ -14,12 +14,13 @@ from vptft.report.figures.style import (
     FAINT,
     INK,
     MUTED,
-    SMALL,
     WIDTH,
     Look,
+    fitting,
     looks_of,
     place,
     root,
+    small,
     styled,
     table_of,
     with_interval,
@@ -27,6 +28,8 @@ from vptft.report.figures.style import (
 from vptft.why.features.explanation import JUDGED, PREDICTORS, STEP, PreservationEffect
 
 HEIGHT = 2.6
+COLUMN = 3.0
+"""Inches that panels one below the other need."""
 POINTS = 41
 NAMES = {
     "cka": "CKA", "cka_patches": "CKA, patches", "cka_layers": "CKA, all layers", "cka_task": "CKA, own task",
@@ -37,7 +40,7 @@ NAMES = {
 
 @styled
 def draw_preservation(
-    result: PreservationEffect, *, predictor: str = JUDGED, width: float = WIDTH, ax: Axes | None = None
+    result: PreservationEffect, *, predictor: str = JUDGED, width: float | None = None, ax: Axes | None = None
 ) -> Figure:
     """Draw accuracy against preservation, each setting's mean taken away, beside the slopes of every measure.
 
@@ -52,12 +55,13 @@ def draw_preservation(
     predictor
         Which measure of preservation the left panel is over.
     width
-        Inches: 5.5 for a page, 3.25 for a column.
+        Inches; a column of the page where that is wide enough, else its text.
     ax
         Where to draw; a new figure where None.
     """
     frame = table_of(result, "pretraining", "setting", "method", "seed", "accuracy_points", predictor)
     names = list(dict.fromkeys(frame["pretraining"]))
+    width = width or fitting(COLUMN)
     beside = width >= WIDTH
     rows = len(names) * (1 if beside else 2)
     figure, grid = place(ax, rows=rows, columns=2 if beside else 1, height=0.4 + HEIGHT * rows, width=width)
@@ -69,7 +73,7 @@ def draw_preservation(
         _doses(left, frame[frame["pretraining"] == name], terms, predictor, looks)
         _slopes(right, terms)
         if len(names) > 1:
-            left.set_title(f"{name} pretraining", loc="left", fontsize=SMALL)
+            left.set_title(f"{name} pretraining", loc="left", fontsize=small())
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, markersize=4, linewidth=0, label=look.label)
         for look in looks.values()
@@ -96,8 +100,8 @@ def _doses(axes: Axes, frame: pd.DataFrame, terms: pd.DataFrame, predictor: str,
         axes.plot([row["x_least"], row["x_most"]], [row["y"]] * 2, color=look.colour, linewidth=0.6, zorder=3)
         axes.plot([row["x"]], [row["y"]], look.marker, color=look.colour, markersize=4, zorder=4, label=row["method"])
     _regressions(axes, cells, terms[(terms["predictor"] == predictor) & (terms["methods"] == "all")])
-    axes.set_xlabel(f"{PREDICTORS[predictor][0]}   (right: preserved)", fontsize=SMALL)
-    axes.set_ylabel("accuracy less the setting's mean, points", fontsize=SMALL)
+    axes.set_xlabel(f"{PREDICTORS[predictor][0]}   (right: preserved)", fontsize=small())
+    axes.set_ylabel("accuracy less the setting's mean, points", fontsize=small())
 
 
 def _regressions(axes: Axes, cells: pd.DataFrame, terms: pd.DataFrame) -> None:
@@ -116,7 +120,7 @@ def _regressions(axes: Axes, cells: pd.DataFrame, terms: pd.DataFrame) -> None:
         found = line.iloc[0]
         axes.set_title(
             f"line {with_interval(found['slope'], found['low'], found['high'])} for 0.1, {found['n_tasks']} tasks",
-            loc="right", fontsize=SMALL, pad=3,
+            loc="right", fontsize=small(), pad=3,
         )  # fmt: skip
 
 
@@ -144,5 +148,5 @@ def _slopes(axes: Axes, terms: pd.DataFrame) -> None:
     axes.get_yticklabels()[list(PREDICTORS).index(JUDGED)].set_fontweight("bold")
     axes.set_ylim(len(PREDICTORS) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("points of accuracy for 0.1 more", fontsize=SMALL)
-    axes.set_title("filled: all methods; open: features moved", loc="right", fontsize=SMALL, pad=3)
+    axes.set_xlabel("points of accuracy for 0.1 more", fontsize=small())
+    axes.set_title("filled: all methods; open: features moved", loc="right", fontsize=small(), pad=3)

@@ -23,6 +23,7 @@ from vptft.report.figures.style import (
     looks_of,
     place,
     root,
+    small,
     styled,
     table_of,
 )
@@ -65,7 +66,7 @@ def draw_profile(result: Profile, *, ax: Axes | None = None) -> Figure:
     names = _order(points)
     tall = max(1.15, ROW * (len(names) + 1))
     words, handles = _words(result, points, table), _handles(points, judged=judged)
-    foot = LINE * (len(words) + -(-len(handles) // ACROSS)) + 0.1
+    foot = LINE * small() / SMALL * (len(words) + -(-len(handles) // ACROSS)) + 0.1
     figure, grid = place(
         ax, rows=ROWS + 1, columns=ACROSS, height=foot + ROWS * (tall + 0.42), wspace=0.06,
         height_ratios=[tall + 0.42] * ROWS + [foot],
@@ -169,7 +170,7 @@ def _named(axes: Axes, i: int, points: pd.DataFrame, looks: Mapping[str, Look], 
     axes.tick_params(axis="y", labelleft=first)
     if first:
         tasks = int(points["n_tasks"].max())
-        axes.set_ylabel("test accuracy" if tasks == 1 else f"test accuracy, mean of {tasks} tasks", fontsize=SMALL)
+        axes.set_ylabel("test accuracy" if tasks == 1 else f"test accuracy, mean of {tasks} tasks", fontsize=small())
     if not last:
         return
     low, high = axes.get_ylim()
@@ -179,7 +180,7 @@ def _named(axes: Axes, i: int, points: pd.DataFrame, looks: Mapping[str, Look], 
             [1.0, 1.06], [start, end], color=FAINT, linewidth=0.5, transform=axes.transAxes, clip_on=False, zorder=1
         )
         axes.text(
-            1.08, end, fitted(name, 92), transform=axes.transAxes, fontsize=SMALL, va="center",
+            1.08, end, fitted(name, 92), transform=axes.transAxes, fontsize=small(), va="center",
             color=looks[name].colour,
         )  # fmt: skip
 
@@ -205,7 +206,7 @@ def _foot(axes: Axes, handles: list[Line2D], words: list[str], across: Transform
         ncols=min(len(handles), ACROSS), borderpad=0, labelspacing=0.3, handlelength=3,
     )  # fmt: skip
     said = axes.text(
-        0.5, 0.0, "\n".join(words), transform=middle, ha="center", va="bottom", fontsize=SMALL, color=MUTED
+        0.5, 0.0, "\n".join(words), transform=middle, ha="center", va="bottom", fontsize=small(), color=MUTED
     )
     for artist in (legend, said):
         artist.set_in_layout(False)

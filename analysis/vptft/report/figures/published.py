@@ -23,7 +23,6 @@ from vptft.report.figures.style import (
     FT,
     INK,
     MUTED,
-    SMALL,
     UNCERTAIN,
     VPT,
     Look,
@@ -32,6 +31,7 @@ from vptft.report.figures.style import (
     place,
     root,
     signed,
+    small,
     styled,
     table_of,
     text_width,
@@ -89,7 +89,7 @@ def draw_group_gaps(
         part = frame[frame["group"] == name].sort_values(["gap_points", "task"], ascending=[True, False])
         _bars(axes, part, limits)
         _numbers(axes, part["gap_points"])
-        axes.set_title(_group_title(name, part["gap_points"]), loc="left", fontsize=SMALL, color=INK)
+        axes.set_title(_group_title(name, part["gap_points"]), loc="left", fontsize=small(), color=INK)
         axes.tick_params(axis="x", labelbottom=axes is panels[-1], length=3 if axes is panels[-1] else 0)
     panels[-1].set_xlabel("accuracy gap VPT − FT, points; brackets: 95% interval over tasks")
     legend_below(panels[-1], _handles(SAID))
@@ -112,10 +112,10 @@ def draw_data_size(result: Published, *, ax: Axes | None = None) -> Figure:
         _curves(axes, part)
         name = task if text_width(task) <= NARROW else task.replace("_", "_\n", 1)
         group = part["group"].iloc[0].capitalize()
-        axes.set_title(f"{name}\n{group}", loc="left", fontsize=SMALL, linespacing=1.1)
+        axes.set_title(f"{name}\n{group}", loc="left", fontsize=small(), linespacing=1.1)
         axes.tick_params(axis="x", labelbottom=i + columns >= len(tasks))
         if i % columns == 0:
-            axes.set_ylabel("accuracy (%)", fontsize=SMALL)
+            axes.set_ylabel("accuracy (%)", fontsize=small())
     key = figure.add_subplot(grid[rows - 1, columns - 1])
     key.set_axis_off()
     handles = [
@@ -123,7 +123,7 @@ def draw_data_size(result: Published, *, ax: Axes | None = None) -> Figure:
         for name, look in (("vpt", VPT), ("ft", FT))
     ]
     key.legend(
-        handles=handles, loc="center left", handlelength=2.6, title="training images\nacross", title_fontsize=SMALL
+        handles=handles, loc="center left", handlelength=2.6, title="training images\nacross", title_fontsize=small()
     )
     return root(figure)
 
@@ -143,11 +143,11 @@ def draw_pretraining(result: Published, *, ax: Axes | None = None) -> Figure:
         _bars(axes, part, limits)
         _borders(axes, part["group"])
         gaps = part["gap_points"]
-        axes.set_title(f"{title}\n{_counts(gaps)}", fontsize=SMALL, linespacing=1.25)
+        axes.set_title(f"{title}\n{_counts(gaps)}", fontsize=small(), linespacing=1.25)
         axes.tick_params(axis="y", labelleft=i == 0)
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 3, 5, 10]))
     figure.legend(
-        handles=_handles(SAID), loc="outside lower center", ncols=3, title_fontsize=SMALL,
+        handles=_handles(SAID), loc="outside lower center", ncols=3, title_fontsize=small(),
         title="accuracy gap VPT − FT, points, one scale; lines part Natural, Specialized, Structured",
     )  # fmt: skip
     return root(figure)
@@ -171,10 +171,10 @@ def draw_claims(result: Published, *, ax: Axes | None = None) -> Figure:
         _intervals(axes, claims[claims["family"] == name][::-1])
         axes.set_xlim(low - pad, high + pad)
         said = f"{titles[name]} ({sizes[name]} tests in the family)"
-        axes.set_title(said, loc="left", fontsize=SMALL)
+        axes.set_title(said, loc="left", fontsize=small())
         axes.tick_params(axis="x", labelbottom=axes is panels[-1], length=3 if axes is panels[-1] else 0)
     panels[0].text(
-        1.02, 1.0, "n, p after Holm", transform=panels[0].transAxes, fontsize=SMALL, va="bottom", color=MUTED
+        1.02, 1.0, "n, p after Holm", transform=panels[0].transAxes, fontsize=small(), va="bottom", color=MUTED
     )
     panels[-1].set_xlabel("effect in points of accuracy, 95% interval over tasks; shaded: ±1 point")
     legend_below(panels[-1], [_handle(look, name, hollow=name == "inconclusive") for name, look in VERDICTS.items()])
@@ -222,7 +222,7 @@ def _bars(axes: Axes, part: pd.DataFrame, limits: tuple[float, float]) -> None:
 def _numbers(axes: Axes, gaps: Iterable[float]) -> None:
     for y, gap in enumerate(gaps):
         axes.text(
-            1.02 + 0.07, y, signed(gap), transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center", ha="right"
+            1.02 + 0.07, y, signed(gap), transform=axes.get_yaxis_transform(), fontsize=small(), va="center", ha="right"
         )
 
 
@@ -260,7 +260,7 @@ def _intervals(axes: Axes, claims: pd.DataFrame) -> None:
         axes.plot([row["low"], row["high"]], [y, y], color=look.colour, linewidth=1.3, zorder=2)
         _mark(axes, row["effect"], y, look, hollow=row["verdict"] == "inconclusive")
         axes.text(
-            1.02, y, f"{row['n']:.0f}, {_p(row['p_adjusted'])}", transform=axes.get_yaxis_transform(), fontsize=SMALL,
+            1.02, y, f"{row['n']:.0f}, {_p(row['p_adjusted'])}", transform=axes.get_yaxis_transform(), fontsize=small(),
             va="center",
         )  # fmt: skip
     _rows(axes, [fitted(name, 135) for name in claims["label"]])

@@ -22,15 +22,16 @@ from vptft.report.figures.style import (
     FT,
     INK,
     MUTED,
-    SMALL,
     VPT,
     WIDTH,
     dodge,
     fitted,
+    fitting,
     legend_below,
     place,
     root,
     signed,
+    small,
     styled,
     table_of,
     with_interval,
@@ -41,11 +42,13 @@ PLANE = (*GAP, "clear", "group", "objective_is_far", "data_is_far", "distance", 
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
 """Of the task groups, in the order of their names."""
 COLUMN = 3.25
-"""Inches of one column of CVPR and ICML: labels there have no intervals."""
+"""Inches of a narrow column: labels there have no intervals."""
 
 
 @styled
-def draw_quadrants(result: Quadrants, *, reference: str = "", width: float = WIDTH, ax: Axes | None = None) -> Figure:
+def draw_quadrants(
+    result: Quadrants, *, reference: str = "", width: float | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw distance of the data across and disparity of the objective up, one mark a task, its gap beside it.
 
     Colour says who is ahead and size by how much; a mark is open where the gap's interval reaches into the region of
@@ -59,7 +62,7 @@ def draw_quadrants(result: Quadrants, *, reference: str = "", width: float = WID
     reference
         What distances are to, for the axis.
     width
-        Of the printed figure in inches.
+        Inches; a column of the page where that is wide enough, else its text.
     ax
         Where to draw; a new figure where None.
 
@@ -72,16 +75,17 @@ def draw_quadrants(result: Quadrants, *, reference: str = "", width: float = WID
     frame = frame[np.isfinite(frame["distance"])]
     if frame.empty:
         raise SettingsError("No task has a distance, so there is no plane to draw.")
+    width = width or fitting(COLUMN)
     border, region = boundary(frame), float(result.settings.get("region", REGION))
     if np.isfinite(frame["disparity"]).all():
         figure, grid = place(ax, rows=1, columns=1, height=max(2.9, 1.3 + 2 * ROW * len(frame) / 2), width=width)
         axes = figure.add_subplot(grid[0])
-        _draw_measured(axes, frame, border, detailed=width > COLUMN)
+        _draw_measured(axes, frame, border, detailed=width >= WIDTH)
     else:
         rows = [max(int(side.sum()), 1) + 1 for side in _sides_of(frame)]  # the top one of each holds the prediction
         figure, grid = place(ax, rows=1, columns=1, height=1.0 + ROW * sum(rows), width=width)
         axes = figure.add_subplot(grid[0])
-        _draw_bands(axes, frame, border, rows, detailed=width > COLUMN)
+        _draw_bands(axes, frame, border, rows, detailed=width >= WIDTH)
     to = f" to {reference}" if reference else ""
     axes.set_xlabel(fitted(f"{measure_of(result)}{to}", 58 * width, 8))
     _mark_legend(axes, frame, region)
@@ -99,7 +103,7 @@ def _draw_measured(axes: Axes, frame: pd.DataFrame, border: float | None, *, det
     pad = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
     axes.set_xlim(low - pad, high + pad)
     axes.set_ylim(-0.06, 1.06)
-    axes.text(0, 1.02, "disparity of the objective ↑", transform=axes.transAxes, fontsize=SMALL, va="bottom")
+    axes.text(0, 1.02, "disparity of the objective ↑", transform=axes.transAxes, fontsize=small(), va="bottom")
     axes.axhline(0.5, color=MUTED, linewidth=0.6, linestyle=(0, (4, 3)))
     if border is not None:
         axes.axvline(border, color=MUTED, linewidth=0.6, linestyle=(0, (4, 3)))
@@ -124,7 +128,7 @@ def _label_column(axes: Axes, side: pd.DataFrame, *, on_left: bool, detailed: bo
         said = f"{name}\n{value if detailed else signed(row['gap_points'])}"
         axes.annotate(
             said, (row["distance"], row["disparity"]), xytext=(0 if on_left else 1, height), textcoords=beside,
-            ha="right" if on_left else "left", va="center", fontsize=SMALL, linespacing=0.95, annotation_clip=False,
+            ha="right" if on_left else "left", va="center", fontsize=small(), linespacing=0.95, annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3},
         )  # fmt: skip
 
@@ -164,7 +168,7 @@ def _quadrants(axes: Axes, border: float | None, rows: list[int]) -> None:
     """Bands, the line between near and far data, and the paper's prediction in each quadrant's top row."""
     axes.axhline(rows[0] - 0.5, color=MUTED, linewidth=0.6)
     tops = (rows[0] - 1, sum(rows) - 1)
-    words: dict[str, Any] = {"fontsize": SMALL, "style": "italic", "va": "center", "color": MUTED}
+    words: dict[str, Any] = {"fontsize": small(), "style": "italic", "va": "center", "color": MUTED}
     across = axes.get_yaxis_transform()
     if border is None:
         axes.text(0.01, tops[0], "paper: FT ahead where data are far", ha="left", transform=across, **words)
@@ -176,14 +180,14 @@ def _quadrants(axes: Axes, border: float | None, rows: list[int]) -> None:
     for x, side, data, near_objective in ((0.01, "left", "near", VPT), (0.99, "right", "far", FT)):
         axes.text(x, tops[0], f"paper: {near_objective.label} ahead", ha=side, transform=across, **words)
         axes.text(x, tops[1], "paper: VPT ahead", ha=side, transform=across, **words)
-        axes.text(x, 1.01, f"data {data}", ha=side, va="bottom", fontsize=SMALL, transform=axes.transAxes)
+        axes.text(x, 1.01, f"data {data}", ha=side, va="bottom", fontsize=small(), transform=axes.transAxes)
 
 
 def _band(axes: Axes, band: pd.DataFrame, start: int, shapes: Mapping[str, str], *, detailed: bool) -> None:
     low, high = axes.get_xlim()
     if band.empty:
         axes.text(
-            0.5, start, "no task here", ha="center", va="center", fontsize=SMALL, color=MUTED,
+            0.5, start, "no task here", ha="center", va="center", fontsize=small(), color=MUTED,
             transform=axes.get_yaxis_transform(),
         )  # fmt: skip
     for y, row in enumerate(band.to_dict("records"), start=start):
@@ -198,7 +202,7 @@ def _band(axes: Axes, band: pd.DataFrame, start: int, shapes: Mapping[str, str],
             textcoords="offset points",
             ha="left" if goes_right else "right",
             va="center",
-            fontsize=SMALL,
+            fontsize=small(),
             color=INK,
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
@@ -235,5 +239,5 @@ def _mark_legend(axes: Axes, frame: pd.DataFrame, region: float) -> None:
     sides = [handle("VPT ahead", VPT.colour), handle("FT ahead", FT.colour)]
     means = [handle(f"open: may lie within ±{region:g}", face="white"), handle("25 points", size=_size(25))]
     handles = [*sides, *means, *groups]
-    wide = root(axes.figure).get_figwidth() > COLUMN
+    wide = root(axes.figure).get_figwidth() >= WIDTH
     legend_below(axes, handles, columns=2 if not wide else len(handles) if len(handles) < 5 else 3)

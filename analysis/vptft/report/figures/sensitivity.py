@@ -17,11 +17,11 @@ from vptft.report.figures.style import (
     FAINT,
     INK,
     MUTED,
-    SMALL,
-    WIDTH,
     fitted,
+    fitting,
     place,
     root,
+    small,
     styled,
     table_of,
     text_width,
@@ -35,12 +35,16 @@ STRIP, LEVEL, SHARE = 0.75, 0.14, 0.24
 PAGE, LOWEST = 9.0, 0.4
 """Inches a page is high; curves of several tasks are made lower to fit it, but not lower than this."""
 TASKS_A_PAGE = 8
+SPECIFICATION = 0.05
+"""Inches across that its mark takes at least."""
 NAME = 0.30
 """Part of the width that names of levels may take."""
 
 
 @styled
-def draw_specifications(result: Sensitivity, *, part: int = 0, width: float = WIDTH, ax: Axes | None = None) -> Figure:
+def draw_specifications(
+    result: Sensitivity, *, part: int = 0, width: float | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw each task's gaps in every specification, in one order for all tasks, above the choices they are made of.
 
     The order is that of the mean gap over tasks; the reference specification has a line through all panels.
@@ -52,7 +56,7 @@ def draw_specifications(result: Sensitivity, *, part: int = 0, width: float = WI
     part
         Which eight tasks, from 0; see :func:`parts_of`.
     width
-        Inches: 5.5 for a page of ICLR and NeurIPS, 3.25 for a column of CVPR and ICML.
+        Inches; a column of the page where that is wide enough, else its text.
     ax
         Where to draw; a new figure where None.
 
@@ -68,6 +72,7 @@ def draw_specifications(result: Sensitivity, *, part: int = 0, width: float = WI
     x = {number: i for i, number in enumerate(order)}
     tasks = _tasks(frame)[part * TASKS_A_PAGE : (part + 1) * TASKS_A_PAGE]
     rows = _rows(result.choices)
+    width = width or fitting((SPECIFICATION * len(order) + 0.5) / (1 - NAME))
     dots = LEVEL * len(rows)
     strip = max(LOWEST, min(STRIP, (PAGE - dots - 0.65) / len(tasks) - 0.19))
     figure, grid = place(
@@ -82,15 +87,15 @@ def draw_specifications(result: Sensitivity, *, part: int = 0, width: float = WI
         own = frame[(frame["pretraining"] == pretraining) & (frame["task"] == task)]
         _curve(axes, own.assign(x=own["specification"].map(x)))
         name = f"{task}, {pretraining}" if several else task
-        axes.set_title(_counted(name, own, 72 * width * (1 - NAME) - 30), fontsize=SMALL, loc="left", pad=2)
-        axes.set_ylabel("gap, points" if strip > 0.6 else "points", fontsize=SMALL)
+        axes.set_title(_counted(name, own, 72 * width * (1 - NAME) - 30), fontsize=small(), loc="left", pad=2)
+        axes.set_ylabel("gap, points" if strip > 0.6 else "points", fontsize=small())
         axes.tick_params(labelbottom=False)
     root(figure).align_ylabels(list(figure.axes))
     axes = figure.add_subplot(grid[len(tasks)], sharex=top)
     _dots(axes, result.choices, rows, x, 72 * width * NAME)
     axes.set_xlim(-0.7, len(order) - 0.3)
     axes.set_xticks([])
-    axes.set_xlabel(f"{len(order)} specifications, by their mean gap", fontsize=SMALL)
+    axes.set_xlabel(f"{len(order)} specifications, by their mean gap", fontsize=small())
     _legend(figure, frame, width)
     return root(figure)
 
@@ -179,7 +184,7 @@ def _legend(figure: Any, frame: pd.DataFrame, width: float) -> None:
 
 
 @styled
-def draw_shares(result: Sensitivity, *, width: float = WIDTH, ax: Axes | None = None) -> Figure:
+def draw_shares(result: Sensitivity, *, width: float | None = None, ax: Axes | None = None) -> Figure:
     """Draw the share of the gap's variance that each choice makes, with its 95% interval; tasks as marks.
 
     Where there are several tasks, the bar is their sum and each ring a task.
@@ -187,6 +192,7 @@ def draw_shares(result: Sensitivity, *, width: float = WIDTH, ax: Axes | None = 
     frame = result.shares
     if frame.empty:
         raise SettingsError(f"There are no variance shares to draw: {result.reason or 'one draw only'}.")
+    width = width or fitting(3.0)
     blocks = _blocks(frame)
     counts = [block["choice"].nunique() for _, block in blocks]
     figure, grid = place(
@@ -198,11 +204,11 @@ def draw_shares(result: Sensitivity, *, width: float = WIDTH, ax: Axes | None = 
         axes = figure.add_subplot(grid[i], sharex=top)
         top = top or axes
         _bars(axes, block, 72 * width * 0.36)
-        axes.set_title(fitted(title, 72 * width * 0.58), fontsize=SMALL, loc="left", pad=2)
+        axes.set_title(fitted(title, 72 * width * 0.58), fontsize=small(), loc="left", pad=2)
         axes.tick_params(labelbottom=i == len(blocks) - 1)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_xlabel("share of the gap's variance, 95% interval", fontsize=SMALL)
+    axes.set_xlabel("share of the gap's variance, 95% interval", fontsize=small())
     return root(figure)
 
 
@@ -223,7 +229,7 @@ def _bars(axes: Axes, block: pd.DataFrame, points: float) -> None:
     names = list(total["choice"])
     for y, row in enumerate(total.to_dict("records")):
         if np.isnan(row["share"]):
-            axes.text(0.01, y, "never varies alone", fontsize=SMALL, color=MUTED, va="center")
+            axes.text(0.01, y, "never varies alone", fontsize=small(), color=MUTED, va="center")
             continue
         axes.barh(y, row["share"], height=0.6, color=MUTED, alpha=0.45, linewidth=0)
         axes.plot([row["low"], row["high"]], [y, y], color=INK, linewidth=1.0)

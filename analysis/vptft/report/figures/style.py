@@ -1,12 +1,15 @@
 """How every figure looks, and how it is written: one set of settings, no pyplot, the same bytes each time.
 
 Settings start from matplotlib's defaults, never from the user's, and are left as they were found. Sizes are those of
-the printed figure: 5.5 inches is the text width of ICLR and NeurIPS, and no letter is smaller than 7 points there.
+the printed figure. Inside ``with venue("cvpr"):`` figures are drawn for that venue's page; elsewhere for a text 5.5
+inches wide, with no letter smaller than 7 points.
 """
 
 import io
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,13 +32,80 @@ from vptft.evidence.results import Result
 from vptft.storage import atomic_path
 
 WIDTH = 5.5
-"""Inches."""
+"""Inches of a page's text where no venue is chosen; what is narrower is a column."""
 SMALL = 7.0
-"""Points; the smallest letter."""
+"""Points; no letter is smaller."""
 FONT = "DejaVu Sans"
 """Ships with matplotlib, so every machine draws the same letters."""
 
 INK, MUTED, FAINT = "#1f2328", "#5f6670", "#d5d9de"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Venue:
+    """A page: inches of one column and of the whole text, points of a caption's letters.
+
+    Attributes
+    ----------
+    column, text
+        The same where a page has one column.
+    caption
+        Letters in a figure are at most two points smaller.
+    """
+
+    column: float
+    text: float
+    caption: float
+
+
+VENUES = {
+    "neurips": Venue(column=5.5, text=5.5, caption=10.0),
+    "iclr": Venue(column=5.5, text=5.5, caption=10.0),
+    "icml": Venue(column=3.25, text=6.75, caption=9.0),
+    "cvpr": Venue(column=3.28125, text=6.875, caption=9.0),
+}
+"""Read from the style files. ``neurips_2024.sty``: ``textwidth=5.5in``, captions in its 10 point ``normalsize``.
+``iclr2026_conference.sty``: ``textwidth 5.5 true in``, the same letters. ``icml2024.sty``: ``textwidth`` 6.75in less
+``columnsep`` 0.25in makes two columns, captions in ``small`` and ``footnotesize``, both 9 points. ``cvpr.sty`` of the
+author kit: 6.875in less 0.3125in, captions with ``font=small``, 9 points beside 10 point text."""
+PAGE = Venue(column=WIDTH, text=WIDTH, caption=SMALL + 2)
+"""Where no venue is chosen."""
+_page: ContextVar[Venue] = ContextVar("page", default=PAGE)
+
+
+@contextmanager
+def venue(name: str | None) -> Iterator[None]:
+    """Draw everything inside for the page of that venue; None leaves the page as it is.
+
+    Raises
+    ------
+    SettingsError
+        When no venue has this name.
+    """
+    if name is not None and name not in VENUES:
+        raise SettingsError(f"There is no venue {name!r}; known are {', '.join(VENUES)}.")
+    before = _page.set(_page.get() if name is None else VENUES[name])
+    try:
+        yield
+    finally:
+        _page.reset(before)
+
+
+def small() -> float:
+    """Points of the smallest letter on this page."""
+    return max(SMALL, _page.get().caption - 2)
+
+
+def page_width() -> float:
+    """Inches of the page's text."""
+    return _page.get().text
+
+
+def fitting(needed: float) -> float:
+    """Inches of a column of this page where ``needed`` inches fit into it, else of its whole text."""
+    page = _page.get()
+    return page.column if needed <= page.column else page.text
+
 
 RC: dict[str, Any] = {
     "pdf.fonttype": 42,  # TrueType: conferences refuse Type 3
@@ -53,24 +123,28 @@ RC: dict[str, Any] = {
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.labelsize": SMALL,
-    "ytick.labelsize": SMALL,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
-    "legend.fontsize": SMALL,
     "legend.frameon": False,
     "lines.linewidth": 1.3,
     "lines.markersize": 4.5,
-    "figure.labelsize": SMALL,
     "savefig.dpi": 300,
     "savefig.facecolor": "white",
 }
+SMALL_LETTERS = ("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "figure.labelsize")
 
-styled = matplotlib.style.context(RC, after_reset=True)
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    with matplotlib.style.context(RC | dict.fromkeys(SMALL_LETTERS, small()), after_reset=True):
+        yield
+
+
+styled = _settings()
 """Decorator: the function runs under these settings and leaves the caller's as they were."""
 
 DATES_OFF: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
@@ -106,13 +180,16 @@ def looks_of(methods: Iterable[str]) -> dict[str, Look]:
     return {name: METHODS.get(name) or spare[name] for name in names}
 
 
-def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """Make an empty figure of that printed size in inches, whose layout keeps labels apart and inside."""
-    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
+def new_figure(height: float, width: float | None = None) -> Figure:
+    """Make an empty figure of that printed size in inches, as wide as the page's text where no width is given.
+
+    Its layout keeps labels apart and inside.
+    """
+    return Figure(figsize=(width or page_width(), height), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
 
 
 def place(
-    ax: Axes | None, *, rows: int, columns: int, height: float, width: float = WIDTH, **grid: Any
+    ax: Axes | None, *, rows: int, columns: int, height: float, width: float | None = None, **grid: Any
 ) -> tuple[Figure | SubFigure, GridSpecBase]:
     """Give the grid panels go on: a new figure's, or the place of ``ax`` divided.
 
@@ -205,7 +282,7 @@ def printable(text: str) -> str:
     return shown
 
 
-def fitted(text: str, points: float, size: float = SMALL) -> str:
+def fitted(text: str, points: float, size: float | None = None) -> str:
     """Return the text as :func:`printable`, its middle left out where it would be wider than ``points``."""
     whole = printable(text)
     if text_width(whole, size) <= points:
@@ -217,9 +294,10 @@ def fitted(text: str, points: float, size: float = SMALL) -> str:
     return "…"
 
 
-def text_width(text: str, size: float = SMALL) -> float:
-    """Width in points of one line."""
-    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(family=FONT, size=size), False)
+def text_width(text: str, size: float | None = None) -> float:
+    """Width in points of one line, of the smallest letters where no size is given."""
+    font = FontProperties(family=FONT, size=size or small())
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, False)
     return float(width)
 
 

@@ -15,14 +15,14 @@ from vptft.errors import SettingsError
 from vptft.report.figures.style import (
     FAINT,
     MUTED,
-    SMALL,
-    WIDTH,
     Look,
     dodge,
     fitted,
     looks_of,
+    page_width,
     place,
     root,
+    small,
     styled,
     table_of,
 )  # fmt: skip
@@ -69,7 +69,7 @@ def draw_surfaces(results: Sequence[Surfaces], *, split: str = "test", ax: Axes 
     losses = np.concatenate([table["loss"].to_numpy() for table in means])
     low, high = float(losses.min()), float(np.quantile(losses, TOP))
     levels = np.linspace(low, high if high > low else low + 1e-6 + abs(low) * 1e-6, LEVELS)
-    side = min(1.4, (WIDTH - 1.1) / len(results) - 0.4)
+    side = min(1.4, (page_width() - 1.1) / len(results) - 0.4)
     figure, grid = place(
         ax, rows=len(planes), columns=len(results), height=(side + 0.3) * len(planes) + 0.65,
         width=(side + 0.4) * len(results) + 1.1,
@@ -89,18 +89,20 @@ def draw_surfaces(results: Sequence[Surfaces], *, split: str = "test", ax: Axes 
             _path(axes, item.path[item.path["plane"] == name])
             if item.label not in named:
                 look = looks[item.method]
-                axes.set_title(fitted(_name(item, results, look), 72 * side), fontsize=SMALL, color=look.colour, pad=3)
+                axes.set_title(
+                    fitted(_name(item, results, look), 72 * side), fontsize=small(), color=look.colour, pad=3
+                )
                 named.add(item.label)
             if first:
-                axes.set_ylabel(name, fontsize=SMALL)
+                axes.set_ylabel(name, fontsize=small())
             first = False
     assert filled is not None
     bar = root(figure).colorbar(filled, ax=panels, format="%.3g", aspect=30, pad=0.02)
-    bar.set_label(f"{results[0].task}: {split} loss (nats)", fontsize=SMALL)
+    bar.set_label(f"{results[0].task}: {split} loss (nats)", fontsize=small())
     bar.set_ticks(list(levels[::3]))
     units = dict.fromkeys(f"{unit} ({plane})" for item in results for plane, unit in _units(item, planes).items())
     if ax is None:  # else the figure's foot is its owner's
-        figure.supxlabel(f"Steps: {', '.join(units)}.\n{PICTURE}", fontsize=SMALL, color=MUTED)
+        figure.supxlabel(f"Steps: {', '.join(units)}.\n{PICTURE}", fontsize=small(), color=MUTED)
     return laid_out(figure)
 
 
@@ -132,9 +134,9 @@ def draw_profiles(results: Sequence[Surfaces], *, ax: Axes | None = None) -> Fig
                     ends.append(_banded(axes, own, looks[item.method]))
             labelled.append((axes, ends))
             if column == 0:
-                axes.set_ylabel("loss (nats)", fontsize=SMALL)
+                axes.set_ylabel("loss (nats)", fontsize=small())
             if row == len(tasks) - 1:
-                axes.set_xlabel("step along a random direction (filter norms)", fontsize=SMALL)
+                axes.set_xlabel("step along a random direction (filter norms)", fontsize=small())
     for axes, ends in labelled:  # once no panel can change the scale they share
         _end_labels(axes, ends)
     return laid_out(figure)
@@ -169,7 +171,7 @@ def _path(axes: Axes, path: pd.DataFrame) -> None:
     inwards = "right" if first["a"] > np.mean(axes.get_xlim()) else "left"
     axes.annotate(
         f"epoch {first['epoch']:g}", (first["a"], first["b"]), xytext=(0, 4), textcoords="offset points", ha=inwards,
-        fontsize=SMALL, color="white", path_effects=[withStroke(linewidth=1.6, foreground="black")],
+        fontsize=small(), color="white", path_effects=[withStroke(linewidth=1.6, foreground="black")],
     )  # fmt: skip
 
 
@@ -203,7 +205,7 @@ def _end_labels(axes: Axes, ends: Sequence[tuple[float, float, Look]]) -> None:
     heights = dodge([(y - low) / (high - low) for _, y, _ in once], 0.11)
     for (x, y, look), height in zip(once, heights, strict=True):
         axes.annotate(
-            fitted(look.label, 60), (x, y), xytext=(1.03, float(height)), textcoords="axes fraction", fontsize=SMALL,
+            fitted(look.label, 60), (x, y), xytext=(1.03, float(height)), textcoords="axes fraction", fontsize=small(),
             color=look.colour, va="center",
         )  # fmt: skip
 

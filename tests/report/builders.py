@@ -14,6 +14,7 @@ from vptft.when.quadrants import plane
 from vptft.when.quadrants.pairs import TaskPair
 from vptft.why import overfitting
 from vptft.why.attention.maps import OUTCOMES, AttentionMaps
+from vptft.why.attention.scores import MASSES, SCORES, SIDES, AttentionScores
 from vptft.why.landscape.slices import LossSlice
 
 TASKS = ("photo/category", "photo/count", "plain/category", "plain/count")
@@ -184,6 +185,57 @@ def make_attention(task, *, n=12, layers=12, grid=4, size=56, classes=None):
     )
 
 
+MAP_KINDS = ["rollout", "gradcam", "random"]
+MAP_SCORES = ("on_object", "gini", "faithfulness_tokens")
+
+
+def make_scores(task="photo/count", draw=0, *, n=16, layers=3, heads=2, classes=("a", "b" * 60, "c")):
+    rng = np.random.default_rng(draw)
+    maps = rng.gamma(0.5, size=(n, 2, len(MAP_KINDS), 4, 4))
+    maps /= maps.sum(axis=(3, 4), keepdims=True)
+    outcome = [OUTCOMES[i % 4 if i < 8 else 0] for i in range(n)]
+    names, groups = [f"image {i}" for i in range(n)], [f"tile {i // 2}" for i in range(n)]
+    tables, masses, curves, checks = [], [], [], []
+    for s, side in enumerate(SIDES):
+        for kind in MAP_KINDS:
+            measured = {name: rng.uniform(0.2, 0.4, n) + 0.1 * (1 - s) for name in MAP_SCORES}
+            scores = dict.fromkeys(SCORES, np.nan) | measured
+            tables.append(
+                pd.DataFrame({
+                    "image": names, "group": groups, "label": np.arange(n) % 3, "target": 0, "side": side,
+                    "map": kind, "predicted": 0, "outcome": outcome, "sampled": True, "flat": False,
+                    "gap": np.nan, "object_area": 0.1, **scores,
+                })
+            )  # fmt: skip
+            share = np.linspace(0, 1, 5)
+            curves += [
+                {"side": side, "map": kind, "way": "tokens", "share": x, "deletion": 1 - x, "insertion": x, "n": n}
+                for x in share
+            ]
+        masses.append(pd.DataFrame({"image": names, "side": side, "map": "rollout", **dict.fromkeys(MASSES, 0.25)}))
+        for kind, ends, of in (("rollout", 0.8, 1.0), ("gradcam", 0.1, 0.2)):
+            checks += [
+                {"side": side, "map": kind, "changed": "weights", "depth": d, "similarity": 1 - d * (1 - ends), "n": 4}
+                for d in (0.0, 0.5, 1.0)
+            ]
+            checks.append({"side": side, "map": kind, "changed": "class", "depth": np.nan, "similarity": of, "n": 4})
+    head = pd.DataFrame(
+        [(s, layer, h, 0.1 * layer) for s in SIDES for layer in range(layers) for h in range(heads)],
+        columns=["side", "layer", "head", "query_prompt_share"],
+    )
+    drawn = np.array([0, 4, 1, 5, 2, 6, 3, 7])
+    agreement = tables[0][["image", "group"]].assign(map="gradcam", spearman=0.5, top_overlap=0.5)
+    return AttentionScores(
+        settings={"seed": 0, "options": {"target": "true", "seed": 0, "shown": 2}, "classes": list(classes)}, task=task,
+        pretraining="self-distilled", draw=draw, kinds=MAP_KINDS, table=pd.concat(tables, ignore_index=True),
+        masses=pd.concat(masses, ignore_index=True), agreement=agreement,
+        between=pd.DataFrame({"side": [], "map": [], "other": [], "spearman": []}), sanity=pd.DataFrame(checks),
+        curves=pd.DataFrame(curves), heads=head, maps=maps.astype(np.float32), drawn=drawn,
+        pixels=rng.integers(0, 255, (len(drawn), 56, 56, 3), dtype=np.uint8),
+        head_maps=rng.random((len(drawn), 2, layers, heads, 4, 4), dtype=np.float32),
+    )  # fmt: skip
+
+
 def make_profile(methods=("ft", "vpt_deep", "linear"), *, batches=(1, 8), lengths=(10,), runs=2, **other):
     """Made-up costs of methods, each with accuracies of ``runs`` runs on one task; ``other`` gives columns."""
     rng = np.random.default_rng(len(methods))
@@ -250,7 +302,7 @@ def facts(tasks=TASKS, seeds=(0,)):
     }
 
 
-def save_study(folder, *, tasks=TASKS, gaps=GAPS, distances=DISTANCES, seeds=(0,), classes=None):
+def save_study(folder, *, tasks=TASKS, gaps=GAPS, distances=DISTANCES, seeds=(0,), classes=None, scores=False):
     """Write a whole study, laid out as the quickstart lays it out."""
     make_fairness().save(folder / "fairness")
     make_quadrants(tasks, gaps, distances, seeds=len(seeds)).save(folder / "quadrants")
@@ -258,6 +310,8 @@ def save_study(folder, *, tasks=TASKS, gaps=GAPS, distances=DISTANCES, seeds=(0,
     for task, distance in zip(tasks, distances, strict=True):
         make_distance(task, distance).save(folder / "distance" / slug(task))
         make_attention(task, classes=classes).save(folder / "attention" / slug(task))
+        if scores:
+            make_scores(task, classes=classes or ("a", "b", "c")).save(folder / "attention-scores" / slug(task))
         for method in ("ft", "vpt_deep"):
             make_slice(task, method).save(folder / "landscape" / f"{slug(task)}-{method}")
     write_json(folder / "study.json", facts(tasks, seeds))

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from report.builders import make_scores
 from vptft.errors import SettingsError
 from vptft.report.figures.attention_grid import draw_attention_grid, save_maps
 from vptft.report.figures.attention_heads import draw_attention_heads, tiled
@@ -17,59 +17,9 @@ from vptft.report.figures.attention_scores import (
 )
 from vptft.report.figures.style import to_svg
 from vptft.why.attention import comparison
-from vptft.why.attention.maps import OUTCOMES
-from vptft.why.attention.scores import FAITHFUL, MASSES, SCORES, SIDES, AttentionScores
+from vptft.why.attention.scores import FAITHFUL, SCORES
 
-KINDS = ["rollout", "gradcam", "random"]
 N = 16
-MEASURED = ("on_object", "gini", "faithfulness_tokens")
-
-
-def make_scores(task="photo/count", draw=0, n=N, layers=3, heads=2):
-    rng = np.random.default_rng(draw)
-    maps = rng.gamma(0.5, size=(n, 2, len(KINDS), 4, 4))
-    maps /= maps.sum(axis=(3, 4), keepdims=True)
-    outcome = [OUTCOMES[i % 4 if i < 8 else 0] for i in range(n)]
-    names, groups = [f"image {i}" for i in range(n)], [f"tile {i // 2}" for i in range(n)]
-    tables, masses, curves, checks = [], [], [], []
-    for s, side in enumerate(SIDES):
-        for kind in KINDS:
-            measured = {name: rng.uniform(0.2, 0.4, n) + 0.1 * (1 - s) for name in MEASURED}
-            scores = dict.fromkeys(SCORES, np.nan) | measured
-            tables.append(
-                pd.DataFrame({
-                    "image": names, "group": groups, "label": np.arange(n) % 3, "target": 0, "side": side,
-                    "map": kind, "predicted": 0, "outcome": outcome, "sampled": True, "flat": False,
-                    "gap": np.nan, "object_area": 0.1, **scores,
-                })
-            )  # fmt: skip
-            share = np.linspace(0, 1, 5)
-            curves += [
-                {"side": side, "map": kind, "way": "tokens", "share": x, "deletion": 1 - x, "insertion": x, "n": n}
-                for x in share
-            ]
-        masses.append(pd.DataFrame({"image": names, "side": side, "map": "rollout", **dict.fromkeys(MASSES, 0.25)}))
-        for kind, ends, of in (("rollout", 0.8, 1.0), ("gradcam", 0.1, 0.2)):
-            checks += [
-                {"side": side, "map": kind, "changed": "weights", "depth": d, "similarity": 1 - d * (1 - ends), "n": 4}
-                for d in (0.0, 0.5, 1.0)
-            ]
-            checks.append({"side": side, "map": kind, "changed": "class", "depth": np.nan, "similarity": of, "n": 4})
-    head = pd.DataFrame(
-        [(s, layer, h, 0.1 * layer) for s in SIDES for layer in range(layers) for h in range(heads)],
-        columns=["side", "layer", "head", "query_prompt_share"],
-    )
-    drawn = np.array([0, 4, 1, 5, 2, 6, 3, 7])
-    agreement = tables[0][["image", "group"]].assign(map="gradcam", spearman=0.5, top_overlap=0.5)
-    return AttentionScores(
-        settings={"seed": 0, "options": {"target": "true", "seed": 0}, "classes": ["a", "b" * 60, "c"]}, task=task,
-        pretraining="self-distilled", draw=draw, kinds=KINDS, table=pd.concat(tables, ignore_index=True),
-        masses=pd.concat(masses, ignore_index=True), agreement=agreement,
-        between=pd.DataFrame({"side": [], "map": [], "other": [], "spearman": []}), sanity=pd.DataFrame(checks),
-        curves=pd.DataFrame(curves), heads=head, maps=maps.astype(np.float32), drawn=drawn,
-        pixels=rng.integers(0, 255, (len(drawn), 56, 56, 3), dtype=np.uint8),
-        head_maps=rng.random((len(drawn), 2, layers, heads, 4, 4), dtype=np.float32),
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from report.builders import HOSTILE, save_study
+from report.builders import HOSTILE, TASKS, save_study
 from vptft.report.pages.page import build_page
 
 pytestmark = pytest.mark.browser
@@ -25,7 +25,7 @@ def browser():
 @pytest.fixture(scope="module")
 def page_path(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
-    results = save_study(folder / "results", tasks=HOSTILE, classes=HOSTILE * 2)
+    results = save_study(folder / "results", tasks=HOSTILE, classes=HOSTILE * 2, scores=True, seeds=range(3))
     return build_page(results, folder / "page.html", title=HOSTILE[0])
 
 
@@ -54,7 +54,8 @@ def test_it_opens_from_disk_silently_and_asks_for_nothing_else(opened, page_path
 def test_hostile_names_are_shown_as_text(opened):
     page, _ = opened
     assert page.locator("h1").inner_text() == HOSTILE[0]
-    assert page.locator("script").count() == 0
+    assert page.locator("script:not([type])").count() == 1
+    assert page.locator(".look bdi").first.inner_text() == HOSTILE[0]
     shown = page.evaluate("document.body.textContent")
     assert all(name.replace("\N{RIGHT-TO-LEFT OVERRIDE}", "") in shown for name in HOSTILE)
 
@@ -91,3 +92,161 @@ def test_print_holds_the_folded_parts(opened):
     page.emulate_media(media="print")
     height = page.evaluate("document.querySelector('#settings details dl').getBoundingClientRect().height")
     assert height > 50
+
+
+@pytest.fixture(scope="module")
+def plain_path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    results = save_study(folder / "results", scores=True, seeds=range(3))
+    return build_page(results, folder / "page.html", title="Plain")
+
+
+@pytest.fixture
+def page(browser, plain_path):
+    """A page with plain names; the test fails where it complains."""
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    heard = []
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.goto(plain_path.as_uri(), wait_until="load")
+    yield page
+    page.close()
+    assert heard == []
+
+
+def picture_of(page, selector):
+    return page.evaluate("selector => document.querySelector(selector).toDataURL()", selector)
+
+
+def test_the_viewer_filters_by_task_outcome_quadrant_and_method(page):
+    viewer = page.locator("#attention-scores .widget")
+    looks = viewer.locator(".look")
+    assert looks.count() == 8
+    viewer.get_by_label("Who is right").select_option("only VPT right")
+    assert looks.count() == 2
+    assert all("only VPT right" in text for text in looks.locator("figcaption").all_inner_texts())
+    viewer.get_by_label("Task").select_option("all")
+    assert looks.count() == 8
+    viewer.get_by_label("Quadrant").select_option("far objective, near data")
+    assert {text.split(",")[0] for text in looks.locator("figcaption").all_inner_texts()} == {TASKS[1]}
+    assert looks.first.locator("canvas").count() == 2
+    viewer.get_by_label("Method").select_option("FT")
+    assert looks.first.locator("canvas").count() == 1
+    viewer.get_by_label("Who is right").select_option("all")
+    viewer.get_by_label("Quadrant").select_option("all")
+    assert looks.count() == 12
+    viewer.get_by_role("button", name="Show more").click()
+    assert looks.count() == 24
+
+
+def test_the_viewer_shows_each_kind_layer_and_head_as_it_is(page):
+    viewer = page.locator("#attention-scores .widget")
+    drawn = "#attention-scores .look canvas"
+    rollout = picture_of(page, drawn)
+    assert "fails its sanity check (weights, class)" in viewer.inner_text()
+    assert "prompts 0.25" in viewer.locator(".mass").first.inner_text()
+    assert viewer.get_by_role("slider", name="Layer").is_disabled()
+    viewer.get_by_label("Map").select_option("gradcam")
+    assert picture_of(page, drawn) != rollout
+    assert "fails its sanity check" not in viewer.inner_text()
+    viewer.get_by_label("Map").select_option("one layer's attention")
+    mean = picture_of(page, drawn)
+    head = viewer.get_by_role("slider", name="Head")
+    head.focus()
+    page.keyboard.press("ArrowRight")
+    assert picture_of(page, drawn) != mean
+    third = viewer.locator(".mass").first.inner_text()
+    viewer.get_by_role("slider", name="Layer").focus()
+    page.keyboard.press("ArrowLeft")
+    assert viewer.locator(".mass").first.inner_text() != third  # a layer's own share of prompts
+    shown = picture_of(page, drawn)
+    viewer.get_by_role("slider", name="Opacity").fill("0")
+    assert picture_of(page, drawn) != shown
+
+
+def test_the_strongest_patch_of_a_map_is_the_results(page, plain_path):
+    from vptft.why.attention.scores import AttentionScores
+
+    result = AttentionScores.load(plain_path.parent / "results" / "attention-scores" / "photo-category")
+    labels = page.locator("#attention-scores .look canvas").evaluate_all(
+        "canvases => canvases.map(canvas => canvas.getAttribute('aria-label'))"
+    )
+    expected = [
+        f"{name}, strongest in row {at // 4 + 1}, column {at % 4 + 1}"
+        for image in result.drawn
+        for side, name in enumerate(("VPT", "FT"))
+        for at in [int(result.maps[image, side, 0].argmax())]
+    ]
+    assert labels == expected
+
+
+def test_surfaces_turn_by_key_drag_and_slider(page):
+    place = page.locator("#landscape .widget")
+    canvas = place.locator("canvas").first
+    views = [picture_of(page, "#landscape canvas")]
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    views.append(picture_of(page, "#landscape canvas"))
+    assert place.get_by_role("slider", name="Turn").input_value() == "40"
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 90, box["y"] + 70)
+    page.mouse.up()
+    views.append(picture_of(page, "#landscape canvas"))
+    assert [place.get_by_role("slider", name=name).input_value() for name in ("Turn", "Tilt")] == ["60", "40"]
+    place.get_by_role("slider", name="Tilt").fill("90")
+    views.append(picture_of(page, "#landscape canvas"))
+    place.get_by_role("checkbox", name="logarithmic").check()
+    views.append(picture_of(page, "#landscape canvas"))
+    assert len(set(views)) == len(views)
+    place.get_by_label("Task").select_option(TASKS[3])
+    assert TASKS[3] in place.locator("figcaption").first.inner_text()
+
+
+def test_curves_hide_lines_and_change_their_scale(page):
+    place = page.locator("#overfitting .widget")
+    lines = place.locator(".chart path[fill=none]")
+    assert lines.count() == 4
+    place.get_by_role("checkbox", name="VPT").uncheck()
+    assert lines.count() == 2
+    place.get_by_role("checkbox", name="train").uncheck()
+    assert lines.count() == 1
+    place.get_by_role("checkbox", name="each seed").check()
+    assert lines.count() == 3
+    scale = place.locator(".chart text").all_inner_texts()
+    place.get_by_role("checkbox", name="logarithmic").uncheck()
+    assert place.locator(".chart text").all_inner_texts() != scale
+    place.locator(".chart svg").hover()
+    assert "Epoch" in place.locator(".readout").inner_text()
+    place.get_by_role("checkbox", name="FT").uncheck()
+    assert "Nothing is chosen" in place.inner_text()
+    place.get_by_label("Quantity").select_option("accuracy")
+    assert place.get_by_role("checkbox", name="logarithmic").is_disabled()
+
+
+def test_a_table_sorts_by_a_column_and_back(page):
+    table = page.locator("#quadrants table").first
+    column = table.locator("tbody tr td:nth-child(6)")
+    before = column.all_inner_texts()
+    gap = table.get_by_role("button", name="gap")
+    numbers = [float(text.split(" ")[0].replace("−", "-")) for text in before]
+    for wanted in (sorted(numbers), sorted(numbers, reverse=True)):
+        gap.click()
+        assert [float(text.split(" ")[0].replace("−", "-")) for text in column.all_inner_texts()] == wanted
+    assert table.locator("th[aria-sort=descending]").count() == 1
+    gap.click()
+    assert column.all_inner_texts() == before
+
+
+def test_a_link_opens_the_fold_it_leads_to(page):
+    page.evaluate("location.hash = 'task-photo-count'")
+    page.wait_for_function("document.getElementById('task-photo-count').open")
+
+
+def test_without_scripts_everything_else_is_there(browser, plain_path):
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(plain_path.as_uri())
+    assert page.locator(".widget:visible").count() == 0
+    assert page.locator("figure:visible").count() > 10
+    page.close()

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import json
 import re
 import shutil
@@ -37,7 +38,7 @@ class Parsed(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.text, self.style, self.open = [], "", "", []
+        self.tags, self.text, self.style, self.open, self.programs, self.data = [], "", "", [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -51,6 +52,9 @@ class Parsed(HTMLParser):
     def handle_data(self, data):
         if "style" in self.open[-1:]:
             self.style += data
+        elif "script" in self.open[-1:]:
+            is_data = dict(next(attributes for tag, attributes in reversed(self.tags) if tag == "script")).get("type")
+            (self.data if is_data else self.programs).append(data)
         else:
             self.text += data
 
@@ -81,15 +85,21 @@ def test_the_page_answers_judges_and_shows_every_analysis(study, tmp_path):
     assert [tag for tag, _ in page.tags if tag == "h1"] == ["h1"]
 
 
-def test_nothing_is_fetched_and_nothing_runs(small_study, tmp_path):
+def test_nothing_is_fetched_and_only_the_pages_own_script_runs(small_study, tmp_path):
     page = Parsed(built(small_study, tmp_path / "page.html"))
     targets = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
     assert all(re.match(r"data:image/(svg\+xml|png);base64,|#", target) for target in targets)
     assert "url(" not in page.style
     assert "@import" not in page.style
-    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "svg", "form"}
+    assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed", "svg", "form"}
     policy = next(attributes["content"] for tag, attributes in page.tags if "http-equiv" in attributes)
-    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+    digest = base64.b64encode(hashlib.sha256(page.programs[0].encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-")
+    assert f"script-src 'sha256-{digest}';" in policy
+    assert len(page.programs) == 1
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|fetch\(|import\(", page.programs[0]
+    )
     identifiers = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
     assert {target[1:] for target in targets if target.startswith("#")} <= identifiers
 
@@ -108,12 +118,13 @@ def test_the_same_study_gives_the_same_bytes_wherever_it_lies(small_study, tmp_p
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
-    results = save_study(folder / "results", tasks=HOSTILE, classes=HOSTILE * 2)
+    results = save_study(folder / "results", tasks=HOSTILE, classes=HOSTILE * 2, scores=True)
     return Parsed(built(results, folder / "page.html", title=HOSTILE[0]))
 
 
 def test_hostile_names_are_text(hostile):
-    assert not {tag for tag, _ in hostile.tags} & {"script", "svg"}
+    assert "svg" not in {tag for tag, _ in hostile.tags}
+    assert len(hostile.programs) == 1
     assert not [name for _, attributes in hostile.tags for name in attributes if name.startswith("on")]
     assert all(attributes["src"].startswith("data:") for tag, attributes in hostile.tags if tag == "img")
     for name in HOSTILE:
@@ -123,7 +134,7 @@ def test_hostile_names_are_text(hostile):
 
 def test_a_name_cannot_turn_the_text_after_it(hostile):
     values = [value for _, attributes in hostile.tags for value in attributes.values() if value]
-    assert not any("\N{RIGHT-TO-LEFT OVERRIDE}" in text for text in (hostile.text, *values))
+    assert not any("\N{RIGHT-TO-LEFT OVERRIDE}" in text for text in (hostile.text, *values, *hostile.data))
 
 
 def test_a_hostile_name_stays_text_inside_an_embedded_figure(hostile):
@@ -224,7 +235,7 @@ def test_each_distance_stands_in_the_table_with_all_that_it_takes_to_read_it(sma
     make_distance("near", -1.5, kid=-0.000123, kid_se=0.00071, skipped=["a.png: broken"], n_first=None).save(
         small_study / "distance" / "near"
     )
-    text = built(small_study, tmp_path / "page.html")
+    text = built(small_study, tmp_path / "page.html").partition('<section id="tasks">')[0]
     rows = [re.findall(r"<bdi>(.*?)</bdi>", row) for row in re.findall(r"<tr>(?:<td.*?)</tr>", text)]
     found = {row[1]: row[3:] for row in rows if row[:1] == ["photos"]}
     assert found["photo/category"] == [
@@ -278,7 +289,10 @@ def test_saved_figures_repeat(small_study, tmp_path):
 def test_long_tables_are_folded(tmp_path):
     results = save_study(tmp_path / "results", tasks=TASKS[:1], gaps=GAPS[:1], distances=DISTANCES[:1], seeds=range(13))
     page = Parsed(built(results, tmp_path / "page.html"))
-    assert len([1 for tag, _ in page.tags if tag == "details"]) == 5
+    folded = [
+        tag for tag, attributes in page.tags if tag == "details" and not attributes.get("id", "").startswith("task")
+    ]
+    assert len(folded) == 5 + len(load_study(results).findings())
     assert "no verdict." not in page.text.partition("Verdicts")[0]
     assert "hold test images and 13 training seeds" in page.text
 
@@ -346,3 +360,28 @@ def test_what_runs_say_of_themselves_stands_beside_the_fairness():
     assert said.endswith("; and 2 more, in study.json.")
     assert "To be known" not in words.fairness({"searched": True, "confounds": [], "notes": []})
     assert words.fairness({"notes": notes[:1]}).count("still improving") == 1
+
+
+def test_data_of_controls_are_the_results_and_cannot_end_their_element(hostile):
+    viewers = [json.loads(data) for data in hostile.data]
+    assert not any(character in data for data in hostile.data for character in "<>&")
+    (attention,) = (each for each in viewers if "sets" in each)
+    assert {each["task"].replace("\N{RIGHT-TO-LEFT OVERRIDE}", "") for each in attention["sets"]} == {
+        name.replace("\N{RIGHT-TO-LEFT OVERRIDE}", "") for name in HOSTILE
+    }
+    assert {len(each["tasks"]) for each in viewers if "tasks" in each} == {len(HOSTILE)}
+
+
+def test_a_verdict_opens_on_what_it_rests_on(study, tmp_path):
+    page = Parsed(built(study, tmp_path / "page.html"))
+    links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    assert {"#figure-quadrants", "#figure-gaps", f"#figure-attention-{slug(TASKS[0])}"} <= links
+    assert page.text.count("Figures, settings, caveats") == len(load_study(study).findings())
+
+
+def test_every_task_has_its_part_below_its_quadrant(study, tmp_path):
+    page = Parsed(built(study, tmp_path / "page.html"))
+    places = [attributes.get("id", "") for _, attributes in page.tags]
+    assert [place for place in places if place.startswith("task-")] == [f"task-{slug(task)}" for task in TASKS]
+    assert "Far objective, near data" in page.text
+    assert f"{TASKS[2]}: FT is ahead, gap VPT − FT −12.0" in page.text

@@ -1,6 +1,7 @@
 """The whole report: page, tables, findings with their schema, PDF."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -33,6 +34,21 @@ def test_a_report_holds_page_figures_tables_findings_and_provenance_and_repeats(
     told = pd.read_csv(tmp_path / "a" / "tables" / "verdicts.csv", keep_default_na=False)
     assert set(told["id"]) == set(HYPOTHESES)
     assert (told[told["id"] == "Y2"]["verdict"] == "not measured").all()
+
+
+def test_figures_for_a_venue_are_of_its_width_and_the_page_is_as_on_the_screen(small_study, tmp_path):
+    shutil.rmtree(small_study / "attention")
+    plain = write_report(small_study, tmp_path / "a", title="t", pdf=False).page
+    printed = write_report(small_study, tmp_path / "b", title="t", pdf=False, venue="cvpr").page
+    assert plain.read_bytes() == printed.read_bytes()
+    widths = {
+        folder: float(
+            re.search(r'<svg[^>]* width="([0-9.]+)pt"', (tmp_path / folder / "figures" / "gaps.svg").read_text())[1]
+        )
+        for folder in "ab"
+    }
+    assert widths["b"] in (pytest.approx(72 * 3.28125, abs=0.1), pytest.approx(72 * 6.875, abs=0.1))
+    assert widths["a"] == pytest.approx(72 * 5.5, abs=0.1)
 
 
 def test_findings_keep_to_their_schema(tmp_path):

@@ -1,7 +1,7 @@
 """``why``: everything that applies to some runs, on one page."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,17 +11,24 @@ if TYPE_CHECKING:
     from vptft.report.assembly.study import Step
 
 
-N_FEATURES = 200
-"""Images of each set whose features are compared."""
-
-
 def why(
     folders: Runs,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")] = Path("reports/why"),
     reference: Annotated[
         str, typer.Option(help="Images that stand for pretraining's: a name (see `tasks list`) or a folder.")
     ] = "photos",
+    images: Annotated[
+        int, typer.Option(help="Images whose features are compared and whose attention is scored, each run.", min=30)
+    ] = 200,
+    thorough: Annotated[
+        bool,
+        typer.Option("--thorough", help="Also what takes hours: lines between solutions, curvature, the escape test."),
+    ] = False,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "VPT or full finetuning: when, and why?",
+    venue: Annotated[
+        Literal["neurips", "iclr", "icml", "cvpr"] | None,
+        typer.Option(help="Draw the files in OUT/figures for that venue's column or text width and letters."),
+    ] = None,
     pdf: Annotated[bool, typer.Option("--pdf/--no-pdf", help="Print the page, by a browser that is installed.")] = True,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -47,7 +54,8 @@ def why(
         device=device,
         seed=seed,
         disparity=True,
-        sizes=Sizes(features=N_FEATURES),
+        thorough=thorough,
+        sizes=Sizes(features=images, scores=images),
     )
     with progress() as start:
         steps = list(study.steps())
@@ -58,7 +66,7 @@ def why(
     for key, reason in study.left_out.items():
         say(f"note: not measured, {key}: {reason}")
     save_json(study.results / "study.json", facts_of(study, folders[0]))
-    written = write_report(study.results, out, title=title, pdf=pdf)
+    written = write_report(study.results, out, title=title, pdf=pdf, venue=venue)
     for note in written.notes:
         say(f"note: {note}")
     if json:

@@ -12,14 +12,17 @@ from typing import Any
 from vptft.checkpoints.native import Run
 from vptft.checkpoints.pairs import RunPair, pair_runs
 from vptft.data import registry
-from vptft.errors import VptftError
+from vptft.errors import NotApplicable, VptftError
 from vptft.features.extractors import Extractor, load_extractor
 from vptft.provenance import provenance
 from vptft.report.assembly import studies
-from vptft.report.assembly.attention import attention_maps
+from vptft.report.assembly.attention import attention_comparison, attention_maps, attention_scores
+from vptft.report.assembly.curvature import curvature
 from vptft.report.assembly.distances import distance, statistics
+from vptft.report.assembly.escape import EscapeOptions, escape
 from vptft.report.assembly.features import OTHER_TASKS, FeatureSettings, features_of, preservation_effect
 from vptft.report.assembly.landscape import loss_slice
+from vptft.report.assembly.lines import lines_of
 from vptft.report.assembly.objective import objective_disparity, task_features
 from vptft.report.assembly.overfitting import calibrations, curves, explained
 from vptft.report.assembly.quadrants import quadrant_plane
@@ -27,7 +30,11 @@ from vptft.report.assembly.recipes import fairness_of
 from vptft.report.pages.study import LEFT_OUT
 from vptft.storage import slug, write_json
 from vptft.when.distribution.distance import DistanceSettings, SetDistance
+from vptft.why.attention.scores import AttentionScores, ScoreSettings
 from vptft.why.features.preservation import FeaturePreservation
+
+SHOWN = 4
+"""Images of each outcome that a page can show of a pair."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,17 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much is looked at: images of distances, slices, maps and features (0 for none); points, extent of slices."""
+    """How much is looked at.
+
+    Attributes
+    ----------
+    distance, maps, features, scores
+        Images of distances, of rollout maps, of features and of scored maps; 0 leaves the latter two out.
+    scored_curves, checked
+        Images, among those scored, of deletion and insertion and of the sanity checks.
+    slice_images, slice_points, slice_extent
+        Of the loss slices.
+    """
 
     distance: int = 300
     slice_images: int = 16
@@ -49,6 +66,9 @@ class Sizes:
     slice_extent: float = 0.5
     maps: int = 24
     features: int = 0
+    scores: int = 0
+    scored_curves: int = 30
+    checked: int = 24
 
 
 @dataclass(kw_only=True)
@@ -67,6 +87,8 @@ class RunStudy:
         How much is looked at.
     disparity
         Measure the objective's disparity too, for the vertical axis of the quadrants.
+    thorough
+        Measure what takes hours too: lines between solutions, curvature of the first seed's pairs, the escape test.
     """
 
     runs: Sequence[Run]
@@ -76,6 +98,7 @@ class RunStudy:
     seed: int = 0
     sizes: Sizes = field(default_factory=Sizes)
     disparity: bool = False
+    thorough: bool = False
 
     def __post_init__(self) -> None:
         self.pairs = pair_runs(self.runs)
@@ -106,6 +129,17 @@ class RunStudy:
             yield Step("preservation", 1, self.tried("feature-preservation", self.preservation))
         for pair in self.first:
             yield Step(f"attention: {pair.vpt.info.task}", 3, self.tried("attention", partial(self.maps_of, pair)))
+        if self.sizes.scores:
+            for pair in self.pairs:
+                label = f"attention scores: {pair.vpt.label}"
+                yield Step(label, 10, self.tried("attention-scores", partial(self.scores_of, pair)))
+            yield Step("attention in numbers", 1, self.tried("attention-comparison", self.compared))
+        if self.thorough:
+            yield Step("lines", 60, self.tried("landscape-lines", self.lines))
+            for pair in self.first:
+                for run in (pair.vpt, pair.ft):
+                    yield Step(f"curvature: {run.label}", 100, self.tried("curvature", partial(self.curvature_of, run)))
+            yield Step("escape test", 300, self.tried("escape", self.escape))
 
     def tried(self, key: str, measure: Callable[[], object]) -> Callable[[], None]:
         """Measure, and keep the reason where it cannot be."""
@@ -198,6 +232,36 @@ class RunStudy:
             pair, n_images=self.sizes.maps, seed=self.seed,
             folder=self.results / "attention" / slug(pair.vpt.info.task),
         )  # fmt: skip
+
+    def _scores_place(self, pair: RunPair) -> Path:
+        return self.results / "attention-scores" / slug(f"{pair.vpt.info.task} seed{pair.vpt.info.seed}")
+
+    def scores_of(self, pair: RunPair) -> AttentionScores:
+        """Maps of a pair with their scores; enough images are kept to be looked at."""
+        sizes = self.sizes
+        options = ScoreSettings(sample=sizes.scored_curves, checked=sizes.checked, shown=SHOWN, seed=self.seed)
+        return attention_scores(pair, options=options, n_images=sizes.scores, folder=self._scores_place(pair))
+
+    def compared(self) -> object:
+        """VPT's maps against FT's over the pairs that could be scored."""
+        kept = [pair for pair in self.pairs if (self._scores_place(pair) / "result.json").is_file()]
+        if not kept:
+            raise NotApplicable("No pair's attention maps could be scored.")
+        return attention_comparison(
+            [self.scores_of(pair) for pair in kept], folder=self.results / "attention-comparison"
+        )
+
+    def lines(self) -> object:
+        """Loss between solutions, and from the pretrained network."""
+        return lines_of(self.runs, seed=self.seed, folder=self.results / "landscape-lines")
+
+    def curvature_of(self, run: Run) -> object:
+        """Curvature of one run's training loss."""
+        return curvature(run, seed=self.seed, folder=self.results / "curvature" / slug(f"{run.folder} train"))
+
+    def escape(self) -> object:
+        """What prompts and other extensions of equal size let a finetuned network improve."""
+        return escape(self.runs, options=EscapeOptions(seed=self.seed), folder=self.results / "escape")
 
 
 def facts_of(study: RunStudy, folder: Path, **told: Any) -> dict[str, Any]:

@@ -1,17 +1,20 @@
-"""One self-contained page of a saved study: no network, no script, the same bytes each time."""
+"""One self-contained page of a saved study: no network, one script of its own, the same bytes each time."""
 
+import base64
+import hashlib
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
-from vptft.report.figures.style import save_figure
-from vptft.report.pages.shapes import shapes
+from vptft.report.figures.style import save_figure, venue
+from vptft.report.pages.shapes import OVERRIDES, shapes
 from vptft.report.pages.study import Study, load_study
 from vptft.report.sections.parts import Context, Picture
 from vptft.storage import write_text
 
 
-def build_page(results: Path, out: Path, *, title: str, figures: Path | None = None) -> Path:
+def build_page(results: Path, out: Path, *, title: str, figures: Path | None = None, page: str | None = None) -> Path:
     """Write the page of the study saved in ``results``.
 
     Parameters
@@ -24,6 +27,8 @@ def build_page(results: Path, out: Path, *, title: str, figures: Path | None = N
         Its heading.
     figures
         Folder that takes every figure as PDF, SVG and PNG too; None for the page alone.
+    page
+        Venue for whose page those are drawn (:data:`vptft.report.figures.style.VENUES`); None draws as on the screen.
 
     Returns
     -------
@@ -33,8 +38,10 @@ def build_page(results: Path, out: Path, *, title: str, figures: Path | None = N
     study = load_study(results)
     drawn = pictures(study)
     if figures is not None:
-        for picture in (picture for each in drawn.values() for picture in each):
-            save_figure(picture.figure, figures / picture.name)
+        with venue(page):
+            printed = pictures(study) if page else drawn
+            for picture in (picture for each in printed.values() for picture in each):
+                save_figure(picture.figure, figures / picture.name)
     write_text(out, template("page.html.j2").render(title=title, **shapes(study, drawn)))
     return out
 
@@ -47,8 +54,14 @@ def pictures(study: Study) -> dict[str, list[Picture]]:
     }
 
 
-OVERRIDES = dict.fromkeys((*range(0x202A, 0x202F), 0x2066, 0x2067))
-"""Characters that force a direction on all that follows; a name must not reach beyond itself."""
+SCRIPTS = ("page", "tables", "attention", "surfaces", "curves", "start")
+"""Files of ``scripts``, in the order in which they need each other."""
+
+
+def script() -> str:
+    """The one script of a page, which may run by its hash alone."""
+    files = [(Path(__file__).parent / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    return '\n"use strict";\n(() => {\n' + "\n".join(files) + "})();\n"
 
 
 def _shown(value: object) -> object:
@@ -66,4 +79,7 @@ def template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    text = script()
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    environment.globals |= {"script": Markup(text), "script_hash": f"sha256-{digest}"}
     return environment.get_template(name)

@@ -25,12 +25,13 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-def write_report(results: Path, out: Path, *, title: str, pdf: bool = True) -> Written:
+def write_report(results: Path, out: Path, *, title: str, pdf: bool = True, venue: str | None = None) -> Written:
     """Write the report of the study saved in ``results``; made again from the same results it has the same bytes.
 
-    Only ``report.pdf`` differs, by the date a browser puts in it.
+    Figures are drawn for the page of ``venue`` where one is named. Only ``report.pdf`` differs, by the date a browser
+    puts in it.
     """
-    page = build_page(results, out / "index.html", title=title, figures=out / "figures")
+    page = build_page(results, out / "index.html", title=title, figures=out / "figures", page=venue)
     study = load_study(results)
     for name, table in tables(study):
         frame = pd.DataFrame(table.rows, columns=pd.Index(table.columns))

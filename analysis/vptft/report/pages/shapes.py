@@ -3,30 +3,50 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from markupsafe import Markup
 
 from vptft.evidence.findings import Finding
 from vptft.evidence.hypotheses import HYPOTHESES
+from vptft.evidence.results import Result
 from vptft.evidence.verdicts import RULE
 from vptft.report.figures.style import to_png, to_svg
 from vptft.report.pages import words
 from vptft.report.pages.study import Study
-from vptft.report.sections.parts import Analysis, Picture, Table
+from vptft.report.sections.parts import Analysis, Context, Picture, Table, Widget
+from vptft.storage import slug
 
 PIXELS_PER_INCH = 128
 """Size at which the page shows a figure where there is room."""
+LONGEST = 160
+"""Settings with longer values stand at the end of the page only."""
+OVERRIDES = dict.fromkeys((*range(0x202A, 0x202F), 0x2066, 0x2067))
+"""Characters that force a direction on all that follows; a name must not reach beyond itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A figure as the template shows it."""
+    """A figure as the template shows it; ``id`` is where links to it lead."""
 
+    id: str
     source: str
     alt: str
     caption: str
     width: int
     height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behind:
+    """What a finding rests on: analysis, figures by place and name, settings, and how its numbers can mislead."""
+
+    heading: str
+    command: str
+    figures: list[tuple[str, str]]
+    settings: list[tuple[str, str]]
+    caution: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +58,7 @@ class Found:
     n: str = ""
     verdict: str = ""
     reason: str = ""
+    behind: Behind | None = None
 
 
 NOT_MEASURED = Found(statement="not measured here")
@@ -63,18 +84,44 @@ class Section:
     notes: list[str]
     missing: str
     caution: str
+    widgets: list["Control"] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A widget as the template shows it: its data as JSON that can stand inside a page."""
+
+    kind: str
+    label: str
+    data: Markup
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPart:
+    """Everything the page says of one task: rows of tables, and where its own figures are."""
+
+    id: str
+    task: str
+    said: str
+    tables: list[Table]
+    figures: list[tuple[str, str]]
 
 
 def shapes(study: Study, drawn: Mapping[str, Sequence[Picture]]) -> dict[str, Any]:
     """Return everything the template shows of a study and its figures, by name."""
+    context = Context(facts=study.facts, others=study.found)
+    sections = [_section(each, study, drawn[each.key], context) for each in study.shown if _is_told(each, study)]
+    told = list(study.told())
+    behind = [_behind(analysis, result, drawn) for _, analysis, result in told]
     return {
         "subtitle": words.subtitle(study.facts),
         "question": words.QUESTION,
         "answer": _answer(study),
         "fairness": words.fairness(study.facts),
-        "verdicts": verdicts_of(study.findings()),
+        "verdicts": verdicts_of([finding for finding, _, _ in told], behind),
         "rule": RULE,
-        "sections": [_section(each, study, drawn[each.key]) for each in study.shown if _is_told(each, study)],
+        "sections": sections,
+        "quadrants": _by_quadrant(study, sections, drawn),
         "unmeasured": [(each.heading, each.command) for each in study.shown if not _is_told(each, study)],
         "settings": _settings(study.facts),
         "runs": _runs(study.facts),
@@ -89,26 +136,62 @@ def _answer(study: Study) -> list[str]:
     return [said for plane in study.of("quadrants") for said in words.answer(plane.frame())]
 
 
-def verdicts_of(findings: Sequence[Finding]) -> list[Verdict]:
-    """Return every hypothesis with what was found about it."""
+def verdicts_of(findings: Sequence[Finding], behind: Sequence[Behind | None] | None = None) -> list[Verdict]:
+    """Return every hypothesis with what was found about it, and what that rests on where it is given."""
+    told = list(zip(findings, behind or [None] * len(findings), strict=True))
     return [
         Verdict(
             id=hypothesis.id,
             hypothesis=hypothesis.statement,
-            rows=[_found(finding) for finding in findings if finding.hypothesis == hypothesis.id] or [NOT_MEASURED],
+            rows=[_found(*each) for each in told if each[0].hypothesis == hypothesis.id] or [NOT_MEASURED],
         )
         for hypothesis in HYPOTHESES.values()
     ]
 
 
-def _found(finding: Finding) -> Found:
+def _found(finding: Finding, behind: Behind | None) -> Found:
     return Found(
         statement=finding.statement,
         effect=words.effect(finding),
         n="" if finding.n is None else f"{finding.n:,}",
         verdict=finding.verdict,
         reason=finding.reason,
+        behind=behind,
     )
+
+
+def _behind(analysis: Analysis[Any] | None, result: Result, drawn: Mapping[str, Sequence[Picture]]) -> Behind:
+    settings = [(name, text) for name, text in pairs_of(result.settings) if len(text) <= LONGEST]
+    if analysis is None:
+        return Behind(
+            heading=words.capital(result.analysis), command="checkpoints compare", figures=[], settings=settings,
+            caution="What neither log nor configuration tells is not compared.",
+        )  # fmt: skip
+    task = getattr(result, "task", "") if analysis.many else ""
+    pictures = [picture for picture in drawn[analysis.key] if not picture.task or picture.task == task]
+    return Behind(
+        heading=analysis.heading, command=analysis.command, settings=settings, caution=analysis.caution,
+        figures=[(_place(picture), picture.name) for picture in pictures] or [(analysis.key, analysis.heading)],
+    )  # fmt: skip
+
+
+def _by_quadrant(
+    study: Study, sections: Sequence[Section], drawn: Mapping[str, Sequence[Picture]]
+) -> list[tuple[str, list[TaskPart]]]:
+    """Return each quadrant of the planes with its tasks; without a plane there are none."""
+    found: dict[str, list[TaskPart]] = {}
+    for plane in study.of("quadrants"):
+        for row in plane.frame().to_dict("records"):
+            task = str(row["task"])
+            tables = [table.only(task) for section in sections for table in section.tables]
+            own = [picture for each in drawn.values() for picture in each if picture.task == task]
+            part = TaskPart(
+                id=f"task-{slug(task)}", task=task, said=words.gap_of(row),
+                tables=[table for table in tables if table is not None],
+                figures=[(_place(picture), picture.name) for picture in own],
+            )  # fmt: skip
+            found.setdefault(words.capital(words.side(row["objective_is_far"], row["data_is_far"])), []).append(part)
+    return list(found.items())
 
 
 def _is_told(analysis: Analysis[Any], study: Study) -> bool:
@@ -117,7 +200,7 @@ def _is_told(analysis: Analysis[Any], study: Study) -> bool:
     return bool(study.of(analysis.key)) or not reason.endswith("is missing")
 
 
-def _section(analysis: Analysis[Any], study: Study, drawn: Sequence[Picture]) -> Section:
+def _section(analysis: Analysis[Any], study: Study, drawn: Sequence[Picture], context: Context) -> Section:
     results = study.of(analysis.key)
     return Section(
         key=analysis.key,
@@ -127,7 +210,19 @@ def _section(analysis: Analysis[Any], study: Study, drawn: Sequence[Picture]) ->
         notes=list(analysis.notes(results)) if results else [],
         missing=f"Not measured: {study.missing[analysis.key]}." if analysis.key in study.missing else "",
         caution=analysis.caution,
+        widgets=[_control(widget) for widget in analysis.widgets(results, context)] if results else [],
     )
+
+
+def _control(widget: Widget) -> Control:
+    text = json.dumps(widget.data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":  # nothing in it can end the element it stands in
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Control(kind=widget.kind, label=widget.label, data=Markup(text.translate(OVERRIDES)))
+
+
+def _place(picture: Picture) -> str:
+    return f"figure-{picture.name}"
 
 
 def image_of(picture: Picture) -> Image:
@@ -135,6 +230,7 @@ def image_of(picture: Picture) -> Image:
     kind, data = ("png", to_png(picture.figure)) if picture.raster else ("svg+xml", to_svg(picture.figure).encode())
     width, height = picture.figure.get_size_inches() * PIXELS_PER_INCH
     return Image(
+        id=_place(picture),
         source=f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
         alt=picture.alt,
         caption=picture.caption,

@@ -53,9 +53,17 @@ class Study:
         for analysis in self.shown:
             yield from ((analysis.name(result), result) for result in self.of(analysis.key))
 
+    def told(self) -> Iterator[tuple[Finding, Analysis[Any] | None, Result]]:
+        """Give all findings of all results with whose they are, in the order of the page; fairness has no analysis."""
+        if self.fairness is not None:
+            yield from ((finding, None, self.fairness) for finding in self.fairness.findings())
+        for analysis in self.shown:
+            for result in self.of(analysis.key):
+                yield from ((finding, analysis, result) for finding in result.findings())
+
     def findings(self) -> list[Finding]:
         """Give all findings of all results, in the order of the page."""
-        return [finding for _, result in self.results() for finding in result.findings()]
+        return [finding for finding, _, _ in self.told()]
 
 
 def load_study(results: Path) -> Study:

@@ -88,6 +88,13 @@ def _outcome(tasks: pd.DataFrame) -> str:
     return f"{name} VPT was ahead by {value:.1f} points [{low:.1f}, {high:.1f}]."
 
 
+def gap_of(row: Mapping[Any, Any]) -> str:
+    """Say who is ahead on a task of a plane."""
+    gap = with_interval(*(float(row[name]) for name in ("gap_points", "low_points", "high_points")))
+    who = {"vpt": "VPT is ahead", "ft": "FT is ahead"}.get(str(row["winner"]), "neither is clearly ahead")
+    return f"{who}, gap VPT − FT {gap} points"
+
+
 def fairness(facts: Mapping[str, Any]) -> str:
     """Say how equal the two sides' conditions were, as far as the study recorded it."""
     searched = facts.get("searched")

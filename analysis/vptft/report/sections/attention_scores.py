@@ -3,14 +3,17 @@
 from collections.abc import Iterator, Sequence
 
 from vptft.report.figures.attention_scores import draw_attention_curves, draw_attention_sanity, draw_attention_scores
-from vptft.report.sections.parts import Analysis, Context, Picture
-from vptft.why.attention.comparison import AttentionComparison
+from vptft.report.sections.columns import Column, table
+from vptft.report.sections.parts import Analysis, Context, Picture, Table
+from vptft.why.attention.comparison import EVERY, AttentionComparison
+from vptft.why.attention.maps import OUTCOMES
 
 CAUTION = (
     "A map that stays the same when weights are put in random order, or for another class, says little of this "
     "model: those kinds are drawn hollow. A better map is not a better model, and outcomes are chosen by what "
     "is compared."
 )
+SHOWN = ("on_object", "pointing", "iou_area", "faithfulness_tokens", "faithfulness_pixels", "map_entropy_bits")
 
 
 def _pictures(results: Sequence[AttentionComparison], context: Context) -> Iterator[Picture]:
@@ -39,7 +42,52 @@ def _pictures(results: Sequence[AttentionComparison], context: Context) -> Itera
             )
 
 
+def _tables(results: Sequence[AttentionComparison]) -> list[Table]:
+    made = []
+    for result in results:
+        frame = result.frame()
+        made.append(
+            table(
+                frame[(frame["outcome"] == EVERY) & (frame["primary"] | frame["score"].isin(SHOWN))],
+                "Scores of maps over all images, whatever the outcome.",
+                [
+                    Column("task", "task"),
+                    Column("map", "map"),
+                    Column("score", "score"),
+                    Column("VPT", "vpt", ".3f"),
+                    Column("FT", "ft", ".3f"),
+                    Column("VPT − FT", "difference", "+.3f", ("low", "high")),
+                    Column("images", "n_images", "d"),
+                    Column("seeds", "n_seeds", "d"),
+                    Column("fails", "failed"),
+                ],
+            )
+        )
+        made.append(
+            table(
+                result.masses,
+                "Where the mass of each kind of map goes, mean over images.",
+                [
+                    Column("task", "task"),
+                    Column("map", "map"),
+                    Column("on", "tokens"),
+                    Column("VPT", "vpt", ".3f"),
+                    Column("FT", "ft", ".3f"),
+                    Column("VPT − FT", "difference", "+.3f", ("low", "high")),
+                ],
+            )
+        )
+        made.append(
+            table(
+                result.outcomes,
+                "Images by outcome, mean over seeds.",
+                [Column("task", "task"), *(Column(name, name, ".1f") for name in OUTCOMES)],
+            )
+        )
+    return made
+
+
 ANALYSIS = Analysis(
     key="attention-comparison", kind=AttentionComparison, heading="Attention in numbers", caution=CAUTION,
-    command="attention RUNS --scores", pictures=_pictures,
+    command="attention RUNS --scores", pictures=_pictures, tables=_tables,
 )  # fmt: skip

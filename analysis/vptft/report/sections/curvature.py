@@ -2,28 +2,60 @@
 
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
 from vptft.report.figures.curvature import draw_curvature
-from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.report.sections.columns import Column, table
+from vptft.report.sections.parts import Analysis, Context, Picture, Table
+from vptft.storage import slug
 from vptft.why.landscape.curvature.measure import Curvature
+from vptft.why.landscape.curvature.scaling import SCALINGS
 
 CAUTION = (
     "Raw flatness can be rescaled away without changing the function (Dinh et al. 2017); the scaled columns cannot, "
     "but methods that move different parameters still have curvatures of different kinds. Descriptive: no verdict "
     "rests on it."
 )
+SHOWN = ("eigenvalue", "trace", "sharpness", "m-sharpness")
 
 
 def _pictures(results: Sequence[Curvature], context: Context) -> Iterator[Picture]:
-    yield Picture(
-        name="curvature",
-        figure=draw_curvature(results),
-        alt="Largest and smallest Hessian eigenvalues, trace and sharpness by method and parameter space.",
-        caption="Hessian of the loss, parameters scaled by their own size: extreme eigenvalues on a symmetric "
-        "logarithmic axis, trace, m-sharpness; bars are ranges over batches, seeds and runs.",
+    for task in dict.fromkeys(result.task for result in results):
+        yield Picture(
+            name=f"curvature-{slug(task)}",
+            figure=draw_curvature([result for result in results if result.task == task]),
+            alt=f"Largest and smallest Hessian eigenvalues, trace and sharpness by method and parameter space: {task}.",
+            caption=f"{task}: Hessian of the loss, parameters scaled by their own size: extreme eigenvalues on a "
+            "symmetric logarithmic axis, trace, m-sharpness; bars are ranges over batches, seeds and runs.",
+            task=task,
+        )
+
+
+def _tables(results: Sequence[Curvature]) -> list[Table]:
+    whole = pd.concat(
+        [result.summary().assign(task=result.task, method=result.method) for result in results], ignore_index=True
     )
+    return [
+        table(
+            whole[(whole["scaling"] == SCALINGS[0]) & whole["quantity"].isin(SHOWN) & (whole["rank"].isin((-1, 0, 1)))],
+            "Curvature with every parameter scaled by its own size, mean over batches: eigenvalue 1 is the largest, −1 "
+            "the smallest.",
+            [
+                Column("task", "task"),
+                Column("method", "method"),
+                Column("parameters", "space"),
+                Column("matrix", "matrix"),
+                Column("quantity", "quantity"),
+                Column("rank", "rank", "d"),
+                Column("value", "value", ".3g", ("lowest", "highest")),
+                Column("batches", "n_batches", "d"),
+                Column("reading", "reading"),
+            ],
+        )
+    ]
 
 
 ANALYSIS = Analysis(
     key="curvature", kind=Curvature, heading="Curvature", caution=CAUTION, command="landscape --what curvature",
-    many=True, pictures=_pictures, name=lambda result: f"{result.analysis}: {result.label}",
+    many=True, pictures=_pictures, tables=_tables, name=lambda result: f"{result.analysis}: {result.label}",
 )  # fmt: skip

@@ -94,6 +94,7 @@ def _distance_table(results: Sequence[SetDistance]) -> Table:
         ],
         rows=rows,
         numbers=frozenset(range(3, 8)),
+        of_task="second",
     )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from vptft.report.figures.escape import draw_escape
-from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.report.sections.columns import Column, table
+from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.landscape.escape.measure import EscapeTest
 
 CAUTION = (
@@ -24,7 +25,31 @@ def _pictures(results: Sequence[EscapeTest], context: Context) -> Iterator[Pictu
         )
 
 
+def _tables(results: Sequence[EscapeTest]) -> list[Table]:
+    return [
+        table(
+            result.frame(),
+            "Loss (nats) before and after the budget, from each point with each extension; fresh images were not "
+            "trained on.",
+            [
+                Column("task", "task"),
+                Column("start", "start"),
+                Column("seed", "seed", "d"),
+                Column("extension", "extension"),
+                Column("moves", "variant"),
+                Column("added", "parameters", ",d"),
+                Column("train before", "loss_train_before", ".4f"),
+                Column("after", "loss_train", ".4f"),
+                Column("fresh before", "loss_fresh_before", ".3f"),
+                Column("fresh after", "loss_fresh", ".3f"),
+                Column("fresh accuracy after, %", "accuracy_fresh", ".1f", scale=100),
+            ],
+        )
+        for result in results
+    ]
+
+
 ANALYSIS = Analysis(
     key="escape", kind=EscapeTest, heading="Do extra dimensions help?", caution=CAUTION,
-    command="landscape --what escape", pictures=_pictures,
+    command="landscape --what escape", pictures=_pictures, tables=_tables,
 )  # fmt: skip

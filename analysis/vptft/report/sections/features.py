@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
 from vptft.report.figures.features import draw_drift, draw_forgetting, draw_layers, draw_written
-from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.report.sections.columns import Column, table
+from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.features.preservation import FeaturePreservation
 
 CAUTION = (
@@ -47,7 +50,41 @@ def _pictures(results: Sequence[FeaturePreservation], context: Context) -> Itera
         )
 
 
+def _tables(results: Sequence[FeaturePreservation]) -> list[Table]:
+    frame = pd.DataFrame([
+        {
+            "task": each.task, "method": each.method, "n": each.n_train, "accuracy": each.accuracy,
+            "cka": each.scalar("cka"), "patches": each.scalar("cka", kind="patches"),
+            "neighbours": each.scalar("neighbour_overlap"), "own": each.scalar("cka", role="own task"),
+            "knn": each.change("knn"), "linear": each.change("linear"),
+            "drift": float(each.drift["relative_norm"].median()) if len(each.drift) else 0.0,
+        }
+        for each in results
+    ])  # fmt: skip
+    means = frame.groupby(["task", "method", "n"], as_index=False, sort=False).mean()
+    return [
+        table(
+            means,
+            "What tuning left of the last layer's features, mean over seeds: debiased CKA with the pretrained network "
+            "(1: the same) and overlap of nearest neighbours on the reference set; change of accuracy above chance on "
+            "tasks that were not trained on; median relative change of a block's weights.",
+            [
+                Column("task", "task"),
+                Column("method", "method"),
+                Column("accuracy, %", "accuracy", ".1f", scale=100),
+                Column("CKA, class token", "cka", ".3f"),
+                Column("CKA, patches", "patches", ".3f"),
+                Column("CKA, own task", "own", ".3f"),
+                Column("neighbours", "neighbours", ".3f"),
+                Column("k-NN elsewhere", "knn", "+.3f"),
+                Column("probe elsewhere", "linear", "+.3f"),
+                Column("weights moved", "drift", ".3g"),
+            ],
+        )
+    ]
+
+
 ANALYSIS = Analysis(
     key="features", kind=FeaturePreservation, heading="Features", caution=CAUTION, command="features", many=True,
-    pictures=_pictures, name=lambda result: f"{result.analysis}: {result.label}",
+    pictures=_pictures, tables=_tables, name=lambda result: f"{result.analysis}: {result.label}",
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vptft.report.figures.landscape import draw_slices
+from vptft.report.interactive.surfaces import surface_viewer
 from vptft.report.pages import words
 from vptft.report.sections.parts import Analysis, Context, Picture
 from vptft.why.landscape.slices import LossSlice
@@ -24,5 +25,6 @@ def _pictures(results: Sequence[LossSlice], context: Context) -> Iterator[Pictur
 
 ANALYSIS = Analysis(
     key="landscape", kind=LossSlice, heading="Loss slices", caution=CAUTION, command="landscape", many=True,
-    pictures=_pictures, name=lambda result: f"{result.analysis}: {result.label}",
+    pictures=_pictures, widgets=lambda results, context: [surface_viewer(results)],
+    name=lambda result: f"{result.analysis}: {result.label}",
 )  # fmt: skip

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from vptft.report.figures.lines import START, draw_barriers, draw_lines
-from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.report.sections.columns import Column, table
+from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.landscape.lines import Lines
 
 CAUTION = (
@@ -30,7 +31,26 @@ def _pictures(results: Sequence[Lines], context: Context) -> Iterator[Picture]:
             )
 
 
+def _tables(results: Sequence[Lines]) -> list[Table]:
+    return [
+        table(
+            result.pooled,
+            "Barriers above the ends, mean over lines of a kind.",
+            [
+                Column("task", "task"),
+                Column("line", "kind"),
+                Column("path", "path"),
+                Column("images", "split"),
+                Column("barrier, nats", "barrier", "+.3f", ("low", "high")),
+                Column("lines", "n_lines", "d"),
+                Column("seeds", "n_seeds", "d"),
+            ],
+        )
+        for result in results
+    ]
+
+
 ANALYSIS = Analysis(
     key="landscape-lines", kind=Lines, heading="Lines between solutions", caution=CAUTION,
-    command="landscape --what lines", pictures=_pictures,
+    command="landscape --what lines", pictures=_pictures, tables=_tables,
 )  # fmt: skip

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from vptft.report.figures.objective import draw_disparity
-from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.report.sections.columns import Column, table
+from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.when.objective.disparity import Disparity
 
 CAUTION = (
@@ -21,6 +22,33 @@ def _pictures(results: Sequence[Disparity], context: Context) -> Iterator[Pictur
         )
 
 
+def _tables(results: Sequence[Disparity]) -> list[Table]:
+    return [
+        table(
+            result.scores(),
+            "Disparity with the range of its draws, and what else frozen features say of each task.",
+            [
+                Column("task", "task"),
+                Column("objective", "objective"),
+                Column("backbone", "backbone"),
+                Column("disparity", "disparity", ".2f", ("low", "high")),
+                Column("probe above chance", "linear", ".2f"),
+                Column("label order", "label_order", ".2f"),
+                Column("images", "n", "d"),
+                Column("classes", "n_classes", "d"),
+                Column("remark", "note"),
+            ],
+        )
+        for result in results
+    ]
+
+
 ANALYSIS = Analysis(
-    key="objective", kind=Disparity, heading="Objective", caution=CAUTION, command="objective", pictures=_pictures
+    key="objective",
+    kind=Disparity,
+    heading="Objective",
+    caution=CAUTION,
+    command="objective",
+    pictures=_pictures,
+    tables=_tables,
 )

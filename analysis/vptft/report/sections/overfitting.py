@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-import pandas as pd
-
 from vptft.report.figures.overfitting import draw_overfitting
+from vptft.report.interactive.curves import curve_viewer
 from vptft.report.pages import words
+from vptft.report.sections.columns import Column, table
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.overfitting import OverfittingCurves
 
@@ -25,26 +25,45 @@ def _pictures(results: Sequence[OverfittingCurves], context: Context) -> Iterato
         )
 
 
-def _curve_table(runs: pd.DataFrame) -> Table:
-    rows = [
-        [
-            str(row["task"]),
-            str(row["method"]),
-            str(row["seed"]),
-            f"{row['onset_epoch']:g}",
-            f"{row['rise_nats']:+.3f}",
-            f"{row['accuracy_change_points']:+.1f}",
-            f"{row['loss_gap_nats']:.3f}",
-        ]
-        for row in runs.to_dict("records")
+def _tables(results: Sequence[OverfittingCurves]) -> list[Table]:
+    return [
+        made
+        for result in results
+        for made in (
+            table(
+                result.cells,
+                "Whether each method overfits on each task, over its seeds: held-out loss since its onset, mean with "
+                "its 95% interval.",
+                [
+                    Column("task", "task"),
+                    Column("method", "method"),
+                    Column("seeds", "n_seeds", "d"),
+                    Column("onset, epoch", "onset_epoch", "g"),
+                    Column("rise, nats", "rise_nats", "+.3f", ("rise_low", "rise_high")),
+                    Column("held-out accuracy", "accuracy"),
+                    Column("verdict", "verdict"),
+                ],
+            ),
+            table(
+                result.runs,
+                "Where each run's test loss turns, chosen on the other seeds, and what followed.",
+                [
+                    Column("task", "task"),
+                    Column("method", "method"),
+                    Column("seed", "seed", "d"),
+                    Column("onset, epoch", "onset_epoch", "g"),
+                    Column("rise since, nats", "rise_nats", "+.3f"),
+                    Column("accuracy since, points", "accuracy_change_points", "+.1f"),
+                    Column("test − training loss, nats", "loss_gap_nats", ".3f"),
+                ],
+            ),
+        )
     ]
-    columns = ["task", "method", "seed", "onset, epoch", "rise since, nats", "accuracy since, points",
-               "test − training loss, nats"]  # fmt: skip
-    return Table(caption="Where each run's test loss turns, chosen on the other seeds, and what followed.",
-                 columns=columns, rows=rows, numbers=frozenset(range(2, 7)))  # fmt: skip
 
 
 ANALYSIS = Analysis(
     key="overfitting", kind=OverfittingCurves, heading="Loss curves", caution=CAUTION, command="overfitting",
-    pictures=_pictures, tables=lambda results: [_curve_table(result.runs) for result in results],
+    pictures=_pictures, tables=_tables,
+    notes=lambda results: [result.settings["rule"] for result in results],
+    widgets=lambda results, context: [curve_viewer(result) for result in results],
 )  # fmt: skip

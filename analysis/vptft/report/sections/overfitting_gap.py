@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from vptft.report.figures.overfitting_gap import draw_overfitting_gap
-from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.report.sections.columns import Column, table
+from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.overfitting.explanation import Explanation
 
 CAUTION = (
@@ -23,7 +24,28 @@ def _pictures(results: Sequence[Explanation], context: Context) -> Iterator[Pict
         )
 
 
+def _tables(results: Sequence[Explanation]) -> list[Table]:
+    return [
+        table(
+            result.terms,
+            "Regression over tasks of the gap on how much more FT overfits than VPT, by each way to measure that: "
+            "points a nat, the gap that remains at equal overfitting, and the share of the gap's variance.",
+            [
+                Column("pretraining", "pretraining"),
+                Column("overfitting by", "predictor"),
+                Column("tasks", "n_tasks", "d"),
+                Column("mean gap, points", "mean_gap", "+.1f", ("mean_gap_low", "mean_gap_high")),
+                Column("slope", "slope", "+.1f", ("slope_low", "slope_high")),
+                Column("remains, points", "remaining", "+.1f", ("remaining_low", "remaining_high")),
+                Column("explained, %", "r2", ".0f", ("r2_low", "r2_high"), 100),
+                Column("of a new task, %", "r2_new_task", ".0f", None, 100),
+            ],
+        )
+        for result in results
+    ]
+
+
 ANALYSIS = Analysis(
     key="overfitting-gap", kind=Explanation, heading="Does overfitting explain the gap?", caution=CAUTION,
-    command="overfitting", pictures=_pictures,
+    command="overfitting", pictures=_pictures, tables=_tables,
 )  # fmt: skip

@@ -13,23 +13,62 @@ R = TypeVar("R", bound=Result)
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure, its file name, and its words; ``raster`` where it holds photographs."""
+    """A figure, its file name, and its words; ``raster`` where it holds photographs, ``task`` where it is of one."""
 
     name: str
     figure: Figure
     alt: str
     caption: str
     raster: bool = False
+    task: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table as pages and LaTeX show it: text cells, and the columns that hold numbers."""
+    """A table as pages and LaTeX show it: text cells, and the columns that hold numbers.
+
+    ``of_task`` names the column that says of which task a row is.
+    """
 
     caption: str
     columns: list[str]
     rows: list[list[str]]
     numbers: frozenset[int] = frozenset()
+    of_task: str = "task"
+
+    def only(self, task: str) -> "Table | None":
+        """Return its rows of one task without that column; None where there are none."""
+        if self.of_task not in self.columns:
+            return None
+        at = self.columns.index(self.of_task)
+        rows = [[cell for i, cell in enumerate(row) if i != at] for row in self.rows if row[at] == task]
+        if not rows:
+            return None
+        return Table(
+            caption=self.caption,
+            columns=[column for column in self.columns if column != self.of_task],
+            rows=rows,
+            numbers=frozenset(i - (i > at) for i in self.numbers if i != at),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widget:
+    """What a reader can look at by hand: its data, as JSON holds it, and which control of the page takes it.
+
+    Attributes
+    ----------
+    kind
+        A script of ``pages/scripts``: ``attention``, ``surfaces`` or ``curves``.
+    label
+        What it is called.
+    data
+        Text in it is only ever shown as text.
+    """
+
+    kind: str
+    label: str
+    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +105,8 @@ class Analysis(Generic[R]):
         What the section is called, and how its numbers can mislead.
     command
         What measures it.
-    pictures, tables, notes
-        What is shown of the results, in order; ``pictures`` are told of the other results too.
+    pictures, tables, notes, widgets
+        What is shown of the results, in order; ``pictures`` and ``widgets`` are told of the other results too.
     name
         Of one result among several.
     """
@@ -81,4 +120,5 @@ class Analysis(Generic[R]):
     pictures: Callable[[Sequence[R], Context], Iterable[Picture]] = lambda results, context: ()
     tables: Callable[[Sequence[R]], Sequence[Table]] = _nothing
     notes: Callable[[Sequence[R]], Sequence[str]] = _nothing
+    widgets: Callable[[Sequence[R], Context], Iterable[Widget]] = lambda results, context: ()
     name: Callable[[R], str] = lambda result: result.analysis

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from vptft.report.figures.preservation import draw_preservation
-from vptft.report.sections.parts import Analysis, Context, Picture
+from vptft.report.sections.columns import Column, table
+from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.features.explanation import PreservationEffect
 
 CAUTION = (
@@ -23,7 +24,43 @@ def _pictures(results: Sequence[PreservationEffect], context: Context) -> Iterat
         )
 
 
+def _tables(results: Sequence[PreservationEffect]) -> list[Table]:
+    made = []
+    for result in results:
+        made.append(
+            table(
+                result.terms[result.terms["term"] == "linear"],
+                "Accuracy over preservation within task and size: points for a step of 0.1.",
+                [
+                    Column("pretraining", "pretraining"),
+                    Column("preservation by", "predictor"),
+                    Column("methods", "methods"),
+                    Column("slope", "slope", "+.2f", ("low", "high")),
+                    Column("p", "p", ".2g"),
+                    Column("partial r", "partial_r", "+.2f"),
+                    Column("tasks", "n_tasks", "d"),
+                    Column("methods in all", "n_methods", "d"),
+                ],
+            )
+        )
+        made.append(
+            table(
+                result.contrasts,
+                "Contrasts between methods, mean over tasks.",
+                [
+                    Column("pretraining", "pretraining"),
+                    Column("contrast", "contrast"),
+                    Column("value", "value", "+.3g", ("low", "high")),
+                    Column("unit", "unit"),
+                    Column("p", "p", ".2g"),
+                    Column("tasks", "n_tasks", "d"),
+                ],
+            )
+        )
+    return made
+
+
 ANALYSIS = Analysis(
     key="feature-preservation", kind=PreservationEffect, heading="Does preservation matter?", caution=CAUTION,
-    command="features", pictures=_pictures,
+    command="features", pictures=_pictures, tables=_tables,
 )  # fmt: skip

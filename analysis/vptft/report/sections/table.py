@@ -7,6 +7,8 @@ from vptft.errors import SettingsError
 from vptft.report.sections import (
     attention,
     attention_scores,
+    attention_viewer,
+    calibration,
     curvature,
     datasize,
     distance,
@@ -30,9 +32,9 @@ BUILT_IN: tuple[Analysis[Any], ...] = tuple(
     module.ANALYSIS
     for module in (
         quadrants, distance, objective, datasize, sensitivity,
-        overfitting, overfitting_gap, landscape, lines, curvature, escape,
+        overfitting, calibration, overfitting_gap, landscape, lines, curvature, escape,
         features, preservation,
-        attention, attention_scores,
+        attention, attention_viewer, attention_scores,
     )
 )  # fmt: skip
 

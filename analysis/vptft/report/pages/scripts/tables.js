@@ -1,0 +1,33 @@
+/* A click on a column's name sorts its table: rising, falling, as it was. */
+
+function valueOf(cell, numeric) {
+  const text = cell.textContent.trim();
+  if (!numeric) return text;
+  const number = parseFloat(text.replace(/\u2212/g, "-").replace(/,/g, ""));
+  return Number.isNaN(number) ? Infinity : number;
+}
+
+function sortable(table) {
+  const body = table.tBodies[0];
+  if (table.tBodies.length !== 1 || body.rows.length < 3) return;
+  const original = [...body.rows];
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const numeric = head.classList.contains("number");
+    const button = make("button", { type: "button", class: "sort", title: "Sort by this column" });
+    button.append(...head.childNodes);
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const was = head.getAttribute("aria-sort");
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      if (was === "descending") return body.append(...original);
+      const way = was === "ascending" ? -1 : 1;
+      head.setAttribute("aria-sort", way === 1 ? "ascending" : "descending");
+      const keys = new Map(original.map((row) => [row, valueOf(row.cells[column], numeric)]));
+      const compare = numeric
+        ? (a, b) => (keys.get(a) === keys.get(b) ? 0 : way * (keys.get(a) < keys.get(b) ? -1 : 1))
+        : (a, b) => way * keys.get(a).localeCompare(keys.get(b), "en", { numeric: true });
+      body.append(...[...original].sort(compare));
+    });
+  });
+}

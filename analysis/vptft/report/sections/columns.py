@@ -1,0 +1,64 @@
+"""From the columns of a result to a table of text: what is shown, under which name, and how."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vptft.report.sections.parts import Table
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes
+    ----------
+    heading
+        As it stands in the table.
+    value
+        Name of the frame's column.
+    form
+        Format of a number; ``""`` is text.
+    ends
+        Names of the ends of its interval, put in brackets behind it.
+    scale
+        What a number is multiplied with.
+    """
+
+    heading: str
+    value: str
+    form: str = ""
+    ends: tuple[str, str] | None = None
+    scale: float = 1.0
+
+
+def table(frame: pd.DataFrame, caption: str, columns: Sequence[Column], *, of_task: str = "task") -> Table:
+    """Return the rows of a frame as text; a number that is missing is empty, a minus is a minus."""
+    return Table(
+        caption=caption,
+        columns=[column.heading for column in columns],
+        rows=[[_cell(row, column) for column in columns] for row in frame.to_dict("records")],
+        numbers=frozenset(i for i, column in enumerate(columns) if column.form),
+        of_task=of_task,
+    )
+
+
+def _cell(row: dict[Any, Any], column: Column) -> str:
+    value = row[column.value]
+    if not column.form:
+        return "" if value is None or value != value else str(value)  # a NaN differs from itself
+    if value is None or not np.isfinite(value):
+        return ""
+    said = _number(value, column)
+    if column.ends is None:
+        return said
+    ends = [row[name] for name in column.ends]
+    if any(end is None or not np.isfinite(end) for end in ends):
+        return said
+    return f"{said} [{', '.join(_number(end, column) for end in ends)}]"
+
+
+def _number(value: float, column: Column) -> str:
+    scaled = round(value) if column.form.endswith("d") else column.scale * value
+    return f"{scaled:{column.form}}".replace("-", "−")

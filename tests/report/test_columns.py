@@ -1,0 +1,59 @@
+"""Tables of sections: what stands in them is what the results hold, and every analysis that has numbers has one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from report.builders import make_curves, make_scores
+from vptft.report.sections import attention_scores, overfitting
+from vptft.report.sections.columns import Column, table
+from vptft.report.sections.parts import Table
+from vptft.why.attention import comparison
+
+
+def test_numbers_keep_their_form_and_what_is_missing_is_empty():
+    frame = pd.DataFrame({
+        "task": ["a", "b"], "n": [3.0, np.nan], "gap": [-0.0123, 0.5], "low": [-0.02, np.nan], "high": [0.01, 1.0],
+        "said": [None, "x"],
+    })  # fmt: skip
+    columns = [
+        Column("task", "task"), Column("n", "n", ",d"), Column("gap", "gap", "+.2f", ("low", "high"), 100),
+        Column("said", "said"),
+    ]  # fmt: skip
+    made = table(frame, "c", columns)
+    assert made.rows == [["a", "3", "−1.23 [−2.00, +1.00]", ""], ["b", "", "+50.00", "x"]]
+    assert made.numbers == {1, 2}
+
+
+def test_the_rows_of_one_task_come_without_its_column():
+    made = Table(
+        caption="c", columns=["x", "task", "y"], rows=[["1", "a", "2"], ["3", "b", "4"]], numbers=frozenset({0, 2})
+    )
+    only = made.only("b")
+    assert only is not None
+    assert (only.columns, only.rows, only.numbers) == (["x", "y"], [["3", "4"]], {0, 1})
+    assert made.only("c") is None
+    assert Table(caption="c", columns=["x"], rows=[["a"]]).only("a") is None
+
+
+def test_the_verdict_of_every_cell_stands_in_the_table_of_curves():
+    result = make_curves(seeds=range(3))
+    cells, runs = overfitting.ANALYSIS.tables([result])
+    assert [row[-1] for row in cells.rows] == list(result.cells["verdict"])
+    assert len(runs.rows) == len(result.runs)
+    assert overfitting.ANALYSIS.notes([result]) == [result.settings["rule"]]
+
+
+@pytest.mark.parametrize("score", ["on_object", "faithfulness_tokens"])
+def test_scores_of_all_images_stand_in_the_table_with_what_fails(score):
+    result = comparison.measure([make_scores(task, draw) for task in ("a", "b") for draw in range(3)])
+    scores, masses, outcomes = attention_scores.ANALYSIS.tables([result])
+    frame = result.frame()
+    row = frame[
+        (frame["outcome"] == "all") & (frame["task"] == "a") & (frame["map"] == "rollout") & (frame["score"] == score)
+    ]
+    (shown,) = (each for each in scores.rows if each[:3] == ["a", "rollout", score])
+    assert shown[3] == f"{row['vpt'].item():.3f}"
+    assert shown[-1] == row["failed"].item()
+    assert len(masses.rows) == len(result.masses)
+    assert outcomes.rows[0][0] == "a"

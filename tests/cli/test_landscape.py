@@ -125,11 +125,20 @@ def test_curvature_and_the_escape_test_are_reached(parsed, both, monkeypatch, tm
     found = parsed("landscape", both / "ft", *asked)["curvature"]
     assert {row["space"] for row in found["rows"]} == {"head"}
     assert {"eigenvalue", "trace"} <= {row["quantity"] for row in found["summary"]}
+
+
+def test_the_escape_test_starts_where_it_is_told_with_the_budget_it_is_given(parsed, both, monkeypatch):
+    """What it measures has tests of its own, and needs a task of which there are ever new images."""
     asked_of = []
-    monkeypatch.setattr(escape, "escape", lambda runs, **settings: asked_of.append(runs) or fail())
+    monkeypatch.setattr(escape, "escape", lambda runs, *, options, **_: asked_of.append((runs, options)) or fail())
+    with pytest.raises(LookupError):
+        parsed("landscape", both / "ft", "--what", "escape", "--start", "pretrained", "--steps", 3)
     with pytest.raises(LookupError):
         parsed("landscape", both / "ft", "--what", "escape")
-    assert [run.info.method for run in asked_of[0]] == ["ft"]
+    (runs, options), (_, default) = asked_of
+    assert [run.info.method for run in runs] == ["ft"]
+    assert (options.starts, options.budget.steps) == (("pretrained",), 3)
+    assert default == escape.DEFAULTS
 
 
 def fail():

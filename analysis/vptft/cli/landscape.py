@@ -42,6 +42,13 @@ class Images(StrEnum):
     TEST = "test"
 
 
+class Start(StrEnum):
+    """Where an escape test starts."""
+
+    FINETUNED = "finetuned"
+    PRETRAINED = "pretrained"
+
+
 Space = Literal["prompts", "head", "prompts and head", "backbone", "all"]
 BATCHES = 3
 """Batches the images of a split are divided into."""
@@ -64,6 +71,11 @@ def landscape(
     curve_steps: Annotated[
         int, typer.Option(help="Training steps of a curve around each line's barrier; 0 for none.", min=0)
     ] = 0,
+    starts: Annotated[
+        list[Start] | None,
+        typer.Option("--start", help="Where the escape test starts; repeatable [default: finetuned]."),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Training steps of each trial of the escape test.", min=1)] = 19,
     workers: Annotated[int, typer.Option(help="Processes that share the rows of a grid.", min=1)] = 1,
     seed: Seed = 0,
     venue: Venue = None,
@@ -95,7 +107,7 @@ def landscape(
         "slices": lambda: _slices(runs, settings, workers, results, out, shown=not json),
         "lines": lambda: _lines(runs, lines, results, out, shown=not json),
         "curvature": lambda: _curvature(runs, curved, images, seed, results, out, shown=not json),
-        "escape": lambda: _escape(runs, seed, results, out, shown=not json),
+        "escape": lambda: _escape(runs, starts or [Start.FINETUNED], steps, seed, results, out, shown=not json),
     }
     found = {name: make[name]() for name in wanted}
     if json:
@@ -190,14 +202,19 @@ def _curvature(
     return {"summary": records(summary), "rows": records(pd.concat(rows, ignore_index=True))}
 
 
-def _escape(runs: "Sequence[Run]", seed: int, results: Path | None, out: Path | None, *, shown: bool) -> dict[str, Any]:
+def _escape(
+    runs: "Sequence[Run]", starts: "Sequence[Start]", steps: int, seed: int, results: Path | None, out: Path | None, *,
+    shown: bool,
+) -> dict[str, Any]:  # fmt: skip
     from vptft.report.assembly.escape import EscapeOptions, escape
     from vptft.report.figures.escape import draw_escape
     from vptft.report.figures.style import save_figure
+    from vptft.why.landscape.escape.budget import Budget
 
+    options = EscapeOptions(starts=tuple(dict.fromkeys(map(str, starts))), budget=Budget(steps=steps), seed=seed)
     with progress() as start:
         folder = results / "escape" if results else None
-        found = escape(runs, options=EscapeOptions(seed=seed), folder=folder, on_point=start("escape test"))
+        found = escape(runs, options=options, folder=folder, on_point=start("escape test"))
     if out:
         save_figure(draw_escape(found), out / "figures" / "escape")
     return _told(found, shown=shown)

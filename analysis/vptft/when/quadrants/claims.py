@@ -43,6 +43,10 @@ def _designed(pairs: Sequence[TaskPair]) -> bool:
     return all(pair.data_is_far is not None and pair.draws for pair in pairs)
 
 
+def _tasks(count: int) -> str:
+    return f"{count} task" if count == 1 else f"{count} tasks"
+
+
 def _seeds(pairs: Sequence[TaskPair]) -> int | None:
     """Fewest draws of a task; None where the spread over them was never given."""
     return min(len(pair.draws) for pair in pairs) or None
@@ -61,8 +65,8 @@ def _claim(hypothesis: Literal["W1", "W2"], pairs: Sequence[TaskPair], far: np.n
         effect, p = welch_interval(gaps[far], gaps[~far]), relabelling(gaps[far], gaps[~far]).p
     return Claim(
         hypothesis=hypothesis,
-        statement=f"Mean gap (VPT - FT) on {far.sum()} tasks with {SIDES[hypothesis]}, minus on {(~far).sum()} near "
-        f"ones; {pairs[0].pretraining} pretraining",
+        statement=f"Mean gap (VPT - FT) on {_tasks(far.sum())} with {SIDES[hypothesis]}, minus on {(~far).sum()} near "
+        f"{'one' if (~far).sum() == 1 else 'ones'}; {pairs[0].pretraining} pretraining",
         effect=effect,
         predicted=PREDICTED[hypothesis],
         p=p,

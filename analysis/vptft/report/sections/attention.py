@@ -22,14 +22,15 @@ SHOWN = 8
 def _pictures(results: Sequence[AttentionMaps], context: Context) -> Iterator[Picture]:
     for result in results:
         n = len(result.pixels)
-        yield Picture(
-            name=f"attention-{slug(result.task)}",
-            figure=draw_attention(result, max_images=SHOWN),
-            alt=f"Images of {result.task} with the rollout maps of VPT and FT.",
-            caption=words.caption_attention(result.task, str(result.settings.get("drawn", "")), min(SHOWN, n), n),
-            raster=True,
-            task=result.task,
-        )
+        if not context.others.get("attention-scores"):  # which are drawn with rollout among the rest
+            yield Picture(
+                name=f"attention-{slug(result.task)}",
+                figure=draw_attention(result, max_images=SHOWN),
+                alt=f"Images of {result.task} with the rollout maps of VPT and FT.",
+                caption=words.caption_attention(result.task, str(result.settings.get("drawn", "")), min(SHOWN, n), n),
+                raster=True,
+                task=result.task,
+            )
         yield Picture(
             name=f"prompt-share-{slug(result.task)}",
             figure=draw_prompt_share(result),

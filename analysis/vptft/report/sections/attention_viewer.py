@@ -11,16 +11,16 @@ from vptft.storage import slug
 from vptft.why.attention.scores import RANDOM, AttentionScores
 
 CAUTION = (
-    "A few images show what maps look like, not who looks better: that is for the numbers over all images. A map that "
-    "fails its sanity check is no map of this model. Both methods are explained for the same class, which one of them "
-    "may not have chosen."
+    "Shown is the first seed's pair of each task. A few images show what maps look like, not who looks better: that is "
+    "for the numbers over all images. A map that fails its sanity check is no map of this model. Both methods are "
+    "explained for the same class, which one of them may not have chosen."
 )
 PER_OUTCOME = 2
 """Images of each outcome in a figure; the viewer has all that were kept."""
 
 
 def _pictures(results: Sequence[AttentionScores], context: Context) -> Iterator[Picture]:
-    for result in results:
+    for result in first_of_each(results):
         of, seed = f"{slug(result.task)}-seed{result.draw}", result.settings.get("seed")
         for kind in result.kinds:
             if kind == RANDOM:
@@ -44,6 +44,14 @@ def _pictures(results: Sequence[AttentionScores], context: Context) -> Iterator[
         )
 
 
+def first_of_each(results: Sequence[AttentionScores]) -> list[AttentionScores]:
+    """The pair of the first seed of each task: what is looked at, where numbers are of all."""
+    first: dict[str, AttentionScores] = {}
+    for result in sorted(results, key=lambda each: each.draw):
+        first.setdefault(result.task, result)
+    return [first[task] for task in dict.fromkeys(result.task for result in results)]
+
+
 def quadrants_of(context: Context) -> dict[str, str]:
     """Quadrant of each task in words, where quadrants were measured."""
     return {
@@ -54,7 +62,7 @@ def quadrants_of(context: Context) -> dict[str, str]:
 
 
 def _widgets(results: Sequence[AttentionScores], context: Context) -> Iterator[Widget]:
-    yield attention_viewer(results, quadrants_of(context))
+    yield attention_viewer(first_of_each(results), quadrants_of(context))
 
 
 ANALYSIS = Analysis(

@@ -9,7 +9,9 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-TEST, LINT, DOCS = (nox.project.dependency_groups(PROJECT, group) for group in ("test", "lint", "docs"))
+TEST, LINT, DOCS, BROWSER = (
+    nox.project.dependency_groups(PROJECT, group) for group in ("test", "lint", "docs", "browser")
+)
 
 
 def alone(session: nox.Session) -> dict[str, str]:
@@ -59,8 +61,16 @@ def minimal(session: nox.Session) -> None:
 @nox.session
 def browser(session: nox.Session) -> None:
     """The page in a real browser (Debian's chromium, or the one CHROMIUM names)."""
-    session.install("-e", ".[demo]", *TEST, *DOCS)
+    session.install("-e", ".[demo]", *TEST, *BROWSER)
     session.run("pytest", "-m", "browser", *session.posargs, env=alone(session))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, its figures drawn and its examples run: docs/build/html/index.html; a warning is an error."""
+    session.install("-e", ".", *DOCS)
+    command = ("sphinx-build", "-b", "html", "-W", "--keep-going", "docs", "docs/build/html")
+    session.run(*command, *session.posargs, env=alone(session))
 
 
 @nox.session

@@ -136,3 +136,9 @@ def test_too_few_groups_to_hold_out_are_refused():
 def test_classes_with_fewer_images_than_folds_are_refused_with_the_count():
     with pytest.raises(DataError, match=f"needs {FOLDS} images of a class, and no class has more than 2"):
         grouped_folds(np.array([0, 0, 1, 1, 2]), np.arange(5))
+
+
+def test_a_rare_class_is_left_where_it_falls_without_a_word():
+    labels = np.array([0] * 10 + [1] * 10 + [2])
+    folds = list(grouped_folds(labels, np.arange(21)))
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(21))

@@ -52,7 +52,7 @@ def test_figures_for_a_venue_are_of_its_width_and_the_page_is_as_on_the_screen(s
 
 
 def test_findings_keep_to_their_schema(tmp_path):
-    results = save_study(tmp_path / "results", tasks=TASKS, seeds=range(3))
+    results = save_study(tmp_path / "results", tasks=TASKS[:2], gaps=(0.1, 0.2), distances=(1.0, 2.0), seeds=range(3))
     write_report(results, tmp_path / "out", title="t", pdf=False)
     found = json.loads((tmp_path / "out" / "findings.json").read_text(encoding="utf-8"))
     schema = json.loads((tmp_path / "out" / "findings.schema.json").read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """Probes on frozen features: how much of a task a backbone knows before any tuning."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,7 +73,10 @@ def grouped_folds(labels: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> I
     if most < FOLDS:
         raise DataError(f"A cross-validation needs {FOLDS} images of a class, and no class has more than {most}.")
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    return folds.split(np.zeros(len(labels)), labels, groups)
+    with warnings.catch_warnings():
+        # A rare class cannot be in every fold; its images count as wrong where no other of it was trained on.
+        warnings.filterwarnings("ignore", message="The least populated class in y has only")
+        return iter(list(folds.split(np.zeros(len(labels)), labels, groups)))
 
 
 def _cross_validated(model: Any, values: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> float:

@@ -181,5 +181,6 @@ def test_the_program_has_the_commands_of_the_manual():
     assert named == {
         "quickstart", "quadrants", "overfitting", "landscape", "attention", "train", "sweep", "protocol", "profile",
         "methods", "backbones", "extractors", "objective", "datasize", "sensitivity", "why", "advise", "features",
+        "gallery",
     }  # fmt: skip
     assert {group.name for group in app.registered_groups} == {"checkpoints", "fid", "runs", "tasks", "published"}

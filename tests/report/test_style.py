@@ -1,11 +1,15 @@
+from itertools import combinations
+
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
 from vptft.errors import SettingsError
+from vptft.report.figures import agreement, attention_scores, escape, lines, objective, published
 from vptft.report.figures.style import (
     FT,
+    SPARE,
     UNCERTAIN,
     VPT,
     dodge,
@@ -21,12 +25,63 @@ from vptft.report.figures.style import (
     to_svg,
 )
 
+SEEN = {
+    "in full": np.eye(3),
+    "without red cones": [
+        [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]
+    ],
+    "without green cones": [
+        [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]
+    ],
+}  # fmt: skip
+"""Linear RGB as it is seen: Machado, Oliveira and Fernandes (2009), severity 1."""
+PALETTES = {
+    "methods": [(VPT.colour, VPT.marker), (FT.colour, FT.marker), *SPARE],
+    "winners": [(look.colour, look.marker) for look in (VPT, FT, UNCERTAIN)],
+    "verdicts": [(look.colour, look.marker) for look in published.VERDICTS.values()],
+    "objectives": list(objective.OBJECTIVES.values()),
+    "backbones": list(objective.BACKBONES),
+    "maps": [kind[:2] for kind in attention_scores.KINDS],
+    "extensions": list(escape.LOOKS.values()),
+    "paths": [look[::-1] for look in lines.PATHS.values()],
+}
+"""Colour and marker of what stands in one figure."""
+
+
+def linear(colour):
+    return np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)])
+
+
+def lab(rgb):
+    """CIE L*a*b* of linear RGB, in daylight (D65)."""
+    to_xyz = [[0.412456, 0.357576, 0.180438], [0.212673, 0.715152, 0.072175], [0.019334, 0.119192, 0.950304]]
+    xyz = to_xyz @ np.clip(rgb, 0, 1) / np.array([0.95047, 1, 1.08883])
+    x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
 
 def lightness(colour):
     """CIE L* of a colour: what is left of it in a grey print."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
-    luminance = float(np.dot([0.2126, 0.7152, 0.0722], linear))
-    return 116 * luminance ** (1 / 3) - 16
+    return lab(linear(colour))[0]
+
+
+@pytest.mark.parametrize("sight", SEEN)
+@pytest.mark.parametrize("name", [*PALETTES, "accents"])
+def test_colours_of_a_figure_are_told_apart_by_colour_blind_eyes(name, sight):
+    colours = agreement.ACCENTS if name == "accents" else [colour for colour, _ in PALETTES[name]]
+    seen = [lab(np.asarray(SEEN[sight]) @ linear(colour)) for colour in colours]
+    assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 15
+
+
+@pytest.mark.parametrize("name", PALETTES)
+def test_what_a_grey_print_makes_alike_has_another_marker_and_stands_out_from_paper(name):
+    for (one, marker), (other, another) in combinations(PALETTES[name], 2):
+        assert marker != another or abs(lightness(one) - lightness(other)) > 15
+    assert max(lightness(colour) for colour, _ in PALETTES[name]) < 70
+
+
+def test_the_lightness_of_known_colours():
+    assert [round(lightness(colour), 1) for colour in ("white", "black", "red")] == [100.0, 0.0, 53.2]
 
 
 def test_vpt_and_ft_differ_in_lightness_and_marker_and_stand_out_from_white():

@@ -9,6 +9,7 @@ from vptft.cli import (
     datasize,
     distances,
     features,
+    gallery,
     landscape,
     objective,
     overfitting,
@@ -63,6 +64,7 @@ app.command(rich_help_panel="Why")(guarded(overfitting.overfitting))
 app.command(rich_help_panel="Why")(guarded(landscape.landscape))
 app.command(rich_help_panel="Why")(guarded(features.features))
 app.command(rich_help_panel="Why")(guarded(attention.attention))
+app.command(rich_help_panel="Start here")(guarded(gallery.gallery))
 app.command(rich_help_panel="Runs and data")(guarded(runs.train))
 app.command(rich_help_panel="Runs and data")(guarded(sweeps.protocol))
 app.command(rich_help_panel="Runs and data")(guarded(profile.profile))

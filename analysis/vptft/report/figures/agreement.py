@@ -13,7 +13,7 @@ from vptft.report.figures.style import FAINT, INK, MUTED, fitted, page_width, pl
 from vptft.when.distribution.agreement import EXACT, agreement_of, distances_by_set
 from vptft.when.distribution.distance import SetDistance
 
-ACCENTS = ("#b1457f", "#1b7f79", "#6b7a1e", "#7a55a3")
+ACCENTS = ("#801c54", "#2fa59e", "#7a7a10", "#7436bd")
 """In turn, for the sets that stand out, so that their lines can be told apart where they cross."""
 ROW = 0.165
 """Inches a set takes."""

@@ -48,7 +48,7 @@ PANELS = {
 """Scores drawn and how their panel is called; ``faithful`` is insertion minus deletion area."""
 KINDS = (
     ("#0b3c7d", "o", "-"), ("#e0700a", "s", "--"), *((colour, marker, "-.") for colour, marker in SPARE),
-    ("#1f2328", "*", ":"), ("#a65628", "h", "--"),
+    ("#1f2328", "*", ":"), ("#d09a75", "h", "--"),
 )  # fmt: skip
 """What kinds of map are drawn with, in their order."""
 LOOKS = {"vpt": VPT, "ft": FT}

@@ -29,7 +29,7 @@ from vptft.why.landscape.escape.measure import EscapeTest
 
 NAMES = {"none": "none", "neurons": "neurons", "lora": "LoRA", "prompts": "prompts"}
 """Extensions from left to right: the nothing that all are measured against first, what is tested last."""
-LOOKS = {"none": (MUTED, "D"), "neurons": ("#6b7a1e", "P"), "lora": ("#3aa6a0", "^"), "prompts": (VPT.colour, "o")}
+LOOKS = {"none": (MUTED, "D"), "neurons": ("#4f5a08", "P"), "lora": ("#2fa59e", "^"), "prompts": (VPT.colour, "o")}
 MOVES = {"alone": "only new parameters", "with head": "head trained too", "joint": "all trained"}
 AGAINST = {"other dimensions": "prompts − LoRA, neurons", "no dimensions": "prompts − none"}
 SETS = {"train": "training images", "fresh": "fresh images"}

@@ -69,12 +69,14 @@ def draw_gaps(result: Quadrants, *, width: float | None = None, ax: Axes | None 
     pad = 0.06 * (high - low) or 1.0
     axes.set_xlim(low - pad, high + pad)
     meaning = f"accuracy gap VPT − FT, points, {interval_meaning(int(frame['n_seeds'].min()))}"
-    axes.set_xlabel(meaning if wide else meaning.replace(", 95%", ",\n95%").replace(" images ", " images\n"))
+    if not wide:
+        meaning = meaning.replace("points, ", "points,\n").replace(" images ", " images\n")
+    axes.set_xlabel(meaning)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
     _sides(axes)
-    _winner_legend(axes, wide=wide)
+    _winner_legend(axes, lines=meaning.count("\n") + 1)
     return root(figure)
 
 
@@ -105,7 +107,7 @@ def _sides(axes: Axes) -> None:
         )  # fmt: skip
 
 
-def _winner_legend(axes: Axes, *, wide: bool) -> None:
+def _winner_legend(axes: Axes, *, lines: int) -> None:
     said = {"vpt": "VPT ahead", "ft": "FT ahead", "uncertain": "neither: the interval includes 0, or a tie"}
     handles = [
         Line2D(
@@ -114,7 +116,4 @@ def _winner_legend(axes: Axes, *, wide: bool) -> None:
         )
         for winner, look in WINNERS.items()
     ]  # fmt: skip
-    if wide:
-        legend_below(axes, handles)
-    else:
-        legend_below(axes, handles, points=50, columns=1)
+    legend_below(axes, handles, points=18 + 10 * lines, columns=None if lines == 1 else 1)

@@ -25,7 +25,7 @@ from vptft.why.landscape.lines import Lines
 
 START = "pretrained to "
 """Lines of these kinds have no barrier to speak of: their first end is no solution."""
-PATHS = {"line": ("o", INK), "matched": ("s", "#b1457f"), "curve": ("^", "#3aa6a0")}
+PATHS = {"line": ("o", INK), "matched": ("s", "#801c54"), "curve": ("^", "#2fa59e")}
 COLUMNS = 3
 
 

@@ -26,16 +26,16 @@ from vptft.when.objective.disparity import DISPARITY, Disparity
 
 OBJECTIVES: Mapping[str, tuple[str, str]] = {
     "classification": (INK, "o"),
-    "counting": ("#d0651a", "s"),
-    "location": ("#1b7f79", "D"),
-    "orientation": ("#b1457f", "^"),
-    "distance": ("#3f6fb5", "v"),
-    "azimuth": ("#7a55a3", "<"),
-    "elevation": ("#6b7a1e", ">"),
+    "counting": ("#e0700a", "s"),
+    "location": ("#12706a", "D"),
+    "orientation": ("#d673aa", "^"),
+    "distance": ("#5b95ee", "v"),
+    "azimuth": ("#7436bd", "<"),
+    "elevation": ("#454d00", ">"),
 }
 """Colour and marker of each objective; anything else is grey."""
 OTHER = (MUTED, "X")
-BACKBONES = (("#0b3c7d", "o"), ("#e0700a", "s"), ("#3aa6a0", "^"), ("#b1457f", "v"))
+BACKBONES = (("#0b3c7d", "o"), ("#e0700a", "s"), ("#2fa59e", "^"), ("#801c54", "v"))
 """Colour and marker of each backbone, in turn, where measures are compared."""
 ROW = 0.165
 """Inches a row takes."""

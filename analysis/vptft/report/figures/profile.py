@@ -84,7 +84,7 @@ def draw_profile(result: Profile, *, ax: Axes | None = None) -> Figure:
             _fronts(axes, panel, points)
             _named(axes, i, points, looks, tall)
         else:
-            axes.set_yticks(list(places.values()), [fitted(name, 90) for name in places])
+            axes.set_yticks(list(places.values()), [fitted(name, 90 - 12 * (small() - SMALL)) for name in places])
             axes.tick_params(axis="y", length=0, labelleft=i % ACROSS == 0)
             axes.grid(axis="y", color=FAINT, linewidth=0.5)
     across = figure.transSubfigure if ax is None else None  # a place has margins of its own

@@ -22,6 +22,7 @@ from vptft.report.figures.style import (
     FT,
     INK,
     MUTED,
+    SMALL,
     VPT,
     WIDTH,
     dodge,
@@ -78,7 +79,8 @@ def draw_quadrants(
     width = width or fitting(COLUMN)
     border, region = boundary(frame), float(result.settings.get("region", REGION))
     if np.isfinite(frame["disparity"]).all():
-        figure, grid = place(ax, rows=1, columns=1, height=max(2.9, 1.3 + 2 * ROW * len(frame) / 2), width=width)
+        height = max(2.9, 1.3 + ROW * len(frame)) * small() / SMALL
+        figure, grid = place(ax, rows=1, columns=1, height=height, width=width)
         axes = figure.add_subplot(grid[0])
         _draw_measured(axes, frame, border, detailed=width >= WIDTH)
     else:

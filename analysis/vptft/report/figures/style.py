@@ -165,7 +165,7 @@ FT = Look(label="FT", colour="#e0700a", marker="s", linestyle="--")
 UNCERTAIN = Look(label="uncertain", colour="#7a7f87", marker="D")
 
 METHODS = {"vpt": VPT, "vpt_deep": VPT, "ft": FT}
-SPARE = (("#3aa6a0", "^"), ("#b1457f", "v"), ("#6b7a1e", "P"), ("#8c6bb1", "X"))
+SPARE = (("#2fa59e", "^"), ("#801c54", "v"), ("#4f5a08", "P"), ("#9472dd", "X"))
 """For methods that are neither, in the order of their names."""
 
 

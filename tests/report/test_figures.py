@@ -125,7 +125,7 @@ def test_quadrants_has_one_point_a_task_at_its_distance_in_its_band_in_the_winne
             assert label == ("VPT" if row["gap_points"] > 0 else "FT")
             assert (y > border) == row["objective_is_far"]
             assert same_color(line.get_color(), (VPT if row["gap_points"] > 0 else FT).colour)
-            assert same_color(line.get_markerfacecolor(), line.get_color() if row["clear"] else "white")
+            assert same_color(line.get_markerfacecolor(), line.get_color() if row["clear"] else "none")
     sizes = {x: line.get_markersize() for group in found.values() for x, _, line in group}
     assert sorted(sizes, key=sizes.get) == sorted(sizes, key=lambda x: abs(frame.loc[x, "gap_points"]))
     assert axes.get_xlabel() == "debiased FD (dinov2-s:56) to photos"

@@ -148,7 +148,7 @@ class RunStudy:
             try:
                 measure()
             except VptftError as error:
-                self.left_out[key] = "; ".join(filter(None, (self.left_out.get(key), error.problem)))
+                self.left_out[key] = "; ".join(filter(None, (self.left_out.get(key), error.problem.rstrip("."))))
                 write_json(self.results / LEFT_OUT, self.left_out)
 
         return go

@@ -123,7 +123,7 @@ def _label_column(axes: Axes, side: pd.DataFrame, *, on_left: bool, detailed: bo
     low, high = axes.get_ylim()
     outside = ScaledTranslation((-24 if on_left else 5) / 72, 0, root(axes.figure).dpi_scale_trans)
     beside = axes.transAxes + outside  # past the tick labels
-    heights = dodge(((side["disparity"] - low) / (high - low)).tolist(), 1 / max(9.0, len(side)))
+    heights = dodge(((side["disparity"] - low) / (high - low)).tolist(), 1 / max(7.5, len(side)))
     for height, row in zip(heights, side.to_dict("records"), strict=True):
         value = with_interval(row["gap_points"], row["low_points"], row["high_points"])
         name = fitted(row["task"], 74 if detailed else 56)
@@ -224,7 +224,7 @@ def _mark(axes: Axes, x: float, y: float, row: Mapping[Any, Any], shapes: Mappin
     look, size = ahead(row["gap_points"]), _size(row["gap_points"])
     axes.plot(
         [x], [y], shapes[row["group"]], color=look.colour, markersize=size, label=look.label, zorder=3,
-        markerfacecolor=look.colour if row["clear"] else "white", markeredgewidth=1.1,
+        markerfacecolor=look.colour if row["clear"] else "none", markeredgewidth=1.1,
     )  # fmt: skip
     return size
 

@@ -164,6 +164,10 @@ CAPTION_QUADRANTS = (
     "Each task at its data's distance (across) and its objective's side (up), with its gap in points. Within a band "
     "the height has no meaning. Shaded: where the paper expects FT ahead."
 )
+CAPTION_PLANE = (
+    "Each task at its data's distance (across) and the measured disparity of its objective (up), with its gap in "
+    "points; marks of tasks at one place lie on one another. Shaded: where the paper expects FT ahead."
+)
 CAPTION_CURVES = (
     "Mean cross-entropy per epoch, all panels on one logarithmic axis; solid is training, dashed is test; bands go "
     "from the lowest to the highest seed, and a triangle stands where the test loss turns."

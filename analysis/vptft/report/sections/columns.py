@@ -34,12 +34,14 @@ class Column(NamedTuple):
 
 
 def table(frame: pd.DataFrame, caption: str, columns: Sequence[Column], *, of_task: str = "task") -> Table:
-    """Return the rows of a frame as text; a number that is missing is empty, a minus is a minus."""
+    """Return the rows of a frame as text; a number that is missing is empty, a column without any is left out."""
+    cells = [[_cell(row, column) for column in columns] for row in frame.to_dict("records")]
+    told = [i for i in range(len(columns)) if any(row[i] for row in cells)]
     return Table(
         caption=caption,
-        columns=[column.heading for column in columns],
-        rows=[[_cell(row, column) for column in columns] for row in frame.to_dict("records")],
-        numbers=frozenset(i for i, column in enumerate(columns) if column.form),
+        columns=[columns[i].heading for i in told],
+        rows=[[row[i] for i in told] for row in cells],
+        numbers=frozenset(place for place, i in enumerate(told) if columns[i].form),
         of_task=of_task,
     )
 

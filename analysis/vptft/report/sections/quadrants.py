@@ -31,7 +31,7 @@ def _pictures(results: Sequence[Quadrants], context: Context) -> Iterator[Pictur
             name="quadrants",
             figure=draw_quadrants(result, reference=str(context.facts.get("reference", ""))),
             alt=words.alt_quadrants(frame),
-            caption=words.CAPTION_QUADRANTS,
+            caption=words.CAPTION_PLANE if frame["disparity"].notna().all() else words.CAPTION_QUADRANTS,
         )
 
 
@@ -91,7 +91,7 @@ def _cell_table(cells: pd.DataFrame) -> Table:
 def _prediction_table(predictions: pd.DataFrame) -> Table:
     rows = [
         [
-            row["boundary"], f"{row['value']:.4g}", str(row["n"]), str(row["ties"]),
+            row["boundary"], "" if pd.isna(row["value"]) else f"{row['value']:.4g}", str(row["n"]), str(row["ties"]),
             f"{100 * row['accuracy']:.0f}% [{100 * row['low']:.0f}, {100 * row['high']:.0f}]",
             f"{100 * row['base']:.0f}%", f"{100 * row['always_vpt']:.0f}%", f"{row['p']:.2g}", row["pretraining"],
         ]

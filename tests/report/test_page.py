@@ -95,7 +95,7 @@ def test_the_page_answers_judges_and_shows_every_analysis(whole):
 def test_nothing_is_fetched_and_only_the_pages_own_script_runs(small_study, tmp_path):
     page = Parsed(built(small_study, tmp_path / "page.html"))
     targets = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
-    assert all(re.match(r"data:image/(svg\+xml|png);base64,|#", target) for target in targets)
+    assert all(re.match(r"data:image/(svg\+xml|webp);base64,|#", target) for target in targets)
     assert "url(" not in page.style
     assert "@import" not in page.style
     assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed", "svg", "form"}

@@ -13,7 +13,7 @@ from vptft.why.attention import comparison
 
 def test_numbers_keep_their_form_and_what_is_missing_is_empty():
     frame = pd.DataFrame({
-        "task": ["a", "b"], "n": [3.0, np.nan], "gap": [-0.0123, 0.5], "low": [-0.02, np.nan], "high": [0.01, 1.0],
+        "task": ["a", "b"], "n": [3.0, np.nan], "gap": [-0.0123, -1e-9], "low": [-0.02, np.nan], "high": [0.01, 1.0],
         "said": [None, "x"],
     })  # fmt: skip
     columns = [
@@ -21,7 +21,7 @@ def test_numbers_keep_their_form_and_what_is_missing_is_empty():
         Column("said", "said"),
     ]  # fmt: skip
     made = table(frame, "c", columns)
-    assert made.rows == [["a", "3", "−1.23 [−2.00, +1.00]", ""], ["b", "", "+50.00", "x"]]
+    assert made.rows == [["a", "3", "−1.23 [−2.00, +1.00]", ""], ["b", "", "0.00", "x"]]
     assert made.numbers == {1, 2}
 
 

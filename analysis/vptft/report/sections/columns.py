@@ -1,5 +1,6 @@
 """From the columns of a result to a table of text: what is shown, under which name, and how."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -63,4 +64,5 @@ def _cell(row: dict[Any, Any], column: Column) -> str:
 
 def _number(value: float, column: Column) -> str:
     scaled = round(value) if column.form.endswith("d") else column.scale * value
-    return f"{scaled:{column.form}}".replace("-", "−")
+    said = f"{scaled:{column.form}}"
+    return said.replace("-", "−") if re.search("[1-9]", said) else said.lstrip("+-")  # zero has no sign

@@ -50,7 +50,13 @@ def _tables(results: Sequence[Lines]) -> list[Table]:
     ]
 
 
+def _notes(results: Sequence[Lines]) -> list[str]:
+    told = (result.settings.get("train_images") for result in results)
+    return [f"Training images: {each}." for each in dict.fromkeys(told) if each]
+
+
 ANALYSIS = Analysis(
     key="landscape-lines", kind=Lines, heading="Lines between solutions", caution=CAUTION,
     command="landscape --what lines", pictures=_pictures, tables=_tables,
+    notes=_notes,
 )  # fmt: skip

@@ -248,5 +248,8 @@ def test_without_scripts_everything_else_is_there(browser, plain_path):
     page = browser.new_page(java_script_enabled=False)
     page.goto(plain_path.as_uri())
     assert page.locator(".widget:visible").count() == 0
-    assert page.locator("figure:visible").count() > 10
+    before = page.locator("figure:visible").count()
+    page.locator("summary", has_text="All 12 figures").click()
+    assert page.locator("figure:visible").count() == before + 12
+    assert page.locator("figure:visible").count() == page.locator("figure").count()
     page.close()

@@ -22,8 +22,11 @@ from vptft.cli.app import app
 from vptft.data import registry
 from vptft.data.transforms import to_square
 from vptft.errors import DataError, MissingExtraError, SettingsError, UnknownNameError, VptftError
-from vptft.features import cluster
-from vptft.features.cluster import ATTEMPTS, Failure, Ledger, Lost, Place, Worker, scheduled, summarise_on_ray
+from vptft.features.cluster import actors, ledger, summary
+from vptft.features.cluster.ledger import Ledger
+from vptft.features.cluster.schedule import ATTEMPTS, scheduled
+from vptft.features.cluster.summary import summarise_on_ray
+from vptft.features.cluster.worker import Failure, Lost, Place, Worker
 from vptft.features.extractors import Extractor, load_extractor
 from vptft.features.statistics import read_statistics
 from vptft.features.streaming import summarise
@@ -359,7 +362,7 @@ def test_failures_are_told_by_kind():
 def test_shards_by_default_are_four_an_actor_and_hold_a_batch_each(go, monkeypatch):
     go(actors=2, shards=None)
     assert go.told[-1] == (1, 1)
-    monkeypatch.setattr(cluster, "BATCH", 2)
+    monkeypatch.setattr(ledger, "BATCH", 2)
     go.told.clear()
     resolve = partial(toy_images, "squares", 40, 1)
     go(actors=2, shards=None, resolve=resolve)
@@ -421,10 +424,10 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(tmp_path, monkeypatch, 
 
 def test_ray_is_not_imported_with_the_module(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    spec = spec_from_file_location("another_copy", cluster.__file__)
+    spec = spec_from_file_location("another_copy", actors.__file__)
     copy = module_from_spec(spec)
     spec.loader.exec_module(copy)
-    assert copy.ATTEMPTS == ATTEMPTS
+    assert copy.PATIENCE == actors.PATIENCE
 
 
 def test_a_worker_enters_the_place_of_its_driver(tmp_path, monkeypatch):
@@ -447,7 +450,7 @@ def test_the_command_describes_the_job_to_actors(tmp_path, monkeypatch, device, 
         asked.update(resolve=resolve, load=load, target=target, **settings)
         return summarise(squares(), mean_extractor(), target)
 
-    monkeypatch.setattr(cluster, "summarise_on_ray", fake)
+    monkeypatch.setattr(summary, "summarise_on_ray", fake)
     monkeypatch.setattr("torch.zeros", lambda *shape, **fields: None)
     words = ["fid", "stats", "dtd", "--extractor", "tiny:32", "--n", "7", "--seed", "3", "--device", device]
     result = CliRunner().invoke(app, [*words, "--actors", "2", "-o", str(tmp_path / "s"), "--json"])
@@ -639,7 +642,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from vptft.data import registry
-from vptft.features.cluster import summarise_on_ray
+from vptft.features.cluster.summary import summarise_on_ray
 from vptft.features.extractors import load_extractor
 
 folder, here = sys.argv[1], Path(sys.argv[2])

@@ -200,7 +200,7 @@ def _on_ray(
     on_shard: Callable[[int, int], None],
 ) -> "Statistics":
     """Statistics from actors, each with a GPU of its own where the device is one: the only one it sees."""
-    from vptft.features.cluster import summarise_on_ray
+    from vptft.features.cluster.summary import summarise_on_ray
 
     kind = device.partition(":")[0]
     return summarise_on_ray(

@@ -127,12 +127,44 @@ def test_one_map_for_all_models_fails_both_checks_and_another_map_each_time_pass
     assert one.failed() == {"gradcam": "", "rollout": "weights, class"}
 
 
-def test_slow_kinds_are_made_for_the_sample_alone():
-    found = measured(options=replace(OPTIONS, kinds=("integrated_gradients",), checked=0))
-    table = found.frame()
-    assert (table["map"] == "integrated_gradients").sum() == 2 * 6
-    assert np.isnan(found.maps[:, 0, 0]).all(axis=(1, 2)).sum() == N - 6
+SLOW = replace(OPTIONS, kinds=("integrated_gradients",), checked=0, shown=2)
+
+
+def test_slow_kinds_are_scored_on_the_sample_and_made_for_what_is_shown_too():
+    found = measured(options=SLOW)
+    made = np.isfinite(found.maps[:, :, 0]).all(axis=(1, 2, 3))
+    sampled = found.images()["sampled"].to_numpy()
+    outside = set(found.drawn) - set(np.flatnonzero(sampled))
+    assert outside  # or the test says nothing of them
+    np.testing.assert_array_equal(np.flatnonzero(made), np.union1d(np.flatnonzero(sampled), found.drawn))
+    table = found.frame().query("map == 'integrated_gradients'")
+    assert len(table) == 2 * made.sum()
+    assert (table["gini"].notna() == table["sampled"]).all()
+    assert found.agreement["image"].nunique() == 6
     assert found.failed() == {}
+
+
+def test_slow_kinds_can_be_made_for_what_is_shown_alone_and_have_no_scores():
+    found = measured(options=replace(SLOW, kinds=("gradcam", *SLOW.kinds), score_slow=False))
+    made = np.isfinite(found.maps[:, 0, 1]).all(axis=(1, 2))
+    np.testing.assert_array_equal(np.flatnonzero(made), np.sort(found.drawn))
+    table = found.frame().query("map == 'integrated_gradients'")
+    assert table[list(scores.SCORES)].isna().all(axis=None)
+    assert set(found.curves["map"]) == {"gradcam", RANDOM}
+    compared = comparison.measure([found]).frame()
+    assert set(compared["map"]) == {"gradcam", RANDOM}
+    with pytest.raises(SettingsError, match="nothing to make integrated_gradients for"):
+        replace(SLOW, score_slow=False, shown=0)
+
+
+def test_a_completeness_gap_is_a_share_of_what_is_explained():
+    values = torch.ones((N, 4, 4), dtype=torch.float64)
+
+    def explain(model, images, *, methods, target, against=None):
+        part = Part(values[: len(images)], gap=torch.full((len(images),), -2.0), change=torch.full((len(images),), 8.0))
+        return {m: gathered([part], method=m, target=target, against=None, n_layers=0, notes=()) for m in methods}
+
+    assert (measured(options=SLOW, explain=explain).frame().query("map != @RANDOM")["gap"] == -0.25).all()
 
 
 def test_flat_maps_are_even_and_counted():

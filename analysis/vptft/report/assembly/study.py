@@ -30,7 +30,8 @@ from vptft.report.assembly.recipes import fairness_of
 from vptft.report.pages.study import LEFT_OUT
 from vptft.storage import slug, write_json
 from vptft.when.distribution.distance import DistanceSettings, SetDistance
-from vptft.why.attention.scores import AttentionScores, ScoreSettings
+from vptft.why.attention.methods import METHODS
+from vptft.why.attention.scores import KINDS, AttentionScores, ScoreSettings
 from vptft.why.features.preservation import FeaturePreservation
 
 SHOWN = 4
@@ -102,8 +103,10 @@ class RunStudy:
 
     def __post_init__(self) -> None:
         self.pairs = pair_runs(self.runs)
-        seeds = [pair.vpt.info.seed for pair in self.pairs]
-        self.first = [pair for pair in self.pairs if pair.vpt.info.seed == min(seeds, key=lambda s: (s is None, s))]
+        first: dict[str, RunPair] = {}
+        for pair in sorted(self.pairs, key=lambda each: (each.vpt.info.seed is None, each.vpt.info.seed)):
+            first.setdefault(pair.vpt.info.task, pair)
+        self.first = [first[task] for task in dict.fromkeys(pair.vpt.info.task for pair in self.pairs)]
         self.tasks = list(dict.fromkeys(pair.vpt.info.task for pair in self.pairs))
         self.left_out: dict[str, str] = {}
 
@@ -239,7 +242,12 @@ class RunStudy:
     def scores_of(self, pair: RunPair) -> AttentionScores:
         """Maps of a pair with their scores; enough images are kept to be looked at."""
         sizes = self.sizes
-        options = ScoreSettings(sample=sizes.scored_curves, checked=sizes.checked, shown=SHOWN, seed=self.seed)
+        # What is slow is made for the images that a page shows, those of each task's first pair.
+        kinds = tuple(METHODS) if pair in self.first else KINDS
+        options = ScoreSettings(
+            kinds=kinds, sample=sizes.scored_curves, score_slow=False, checked=sizes.checked, shown=SHOWN,
+            seed=self.seed,
+        )  # fmt: skip
         return attention_scores(pair, options=options, n_images=sizes.scores, folder=self._scores_place(pair))
 
     def compared(self) -> object:

@@ -47,16 +47,17 @@ def draw_attention_grid(
     first ones; None for all.
     """
     index = _index(result, kind)
-    table = table_of(result, "image", "label", "side", "map", "outcome", "on_object")
+    table = table_of(result, "image", "label", "side", "map", "outcome", "on_object", "gap")
     rows = table[table["map"] == kind].merge(result.masses, on=["image", "side", "map"], how="left")
-    names = list(table.drop_duplicates("image")["image"])
+    names = list(result.images()["image"])
     kept = _first_of_each([result.outcome_of(int(i)) for i in result.drawn], per_outcome)
     drawn = result.drawn[kept]
     shown = [names[i] for i in drawn]
     if not shown:
         raise SettingsError("No image was kept to be shown.", "Measure with shown of at least 1.")
     of = {(row["image"], row["side"]): row for row in rows.to_dict("records")}
-    known = {name: column for name, column in MASSES.items() if rows[column].notna().any()}
+    under_maps = {**MASSES, "gap": "gap"}
+    known = {name: column for name, column in under_maps.items() if rows[column].notna().any()}
     cell = min(CELL, (page_width() - LEFT - BAR) / max(len(shown), 4))
     maps = result.maps[drawn, :, index]
     pixels = result.pixels[kept]
@@ -75,7 +76,7 @@ def draw_attention_grid(
             _head(top, first["outcome"], result.outcome_counts()[first["outcome"]], len(names))
         for row, (side, look) in enumerate(zip(SIDES, (VPT, FT), strict=True), start=1):
             here = of[name, side]
-            values = [f"{here[mass]:.2f}" for mass in known.values()]
+            values = [f"{here[column_of]:.2f}" for column_of in known.values()]
             axes = cell_of(figure, grid, row, column, look.label, values, cell)
             if column == 0:
                 write_at(axes, 0.0, "right", list(known), 60)
@@ -99,7 +100,7 @@ def save_maps(result: AttentionScores, folder: Path) -> list[Path]:
     The array of a map has its side and kind as name (``vpt/rollout``) and sums to 1; ``pixels`` is the image. PNGs of
     one image and kind share their colour scale.
     """
-    names = list(result.table.drop_duplicates("image")["image"])
+    names = list(result.images()["image"])
     written = []
     for place_of, image in enumerate(result.drawn):
         stem = slug(f"{result.outcome_of(int(image))} {names[image]}")

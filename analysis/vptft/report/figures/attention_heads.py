@@ -62,7 +62,7 @@ def draw_attention_heads(result: AttentionScores, *, shown: int = 0, ax: Axes | 
             )  # fmt: skip
     bar = figure.colorbar(image, ax=panels, location="bottom", fraction=0.03, pad=0.02, aspect=40)
     bar.set_label("attention to a patch; at the right: share on the layer's prompts", fontsize=small())
-    names = list(result.table.drop_duplicates("image")["image"])
+    names = list(result.images()["image"])
     at = int(result.drawn[shown])
     said = f"{result.task}, {names[at]}: {result.outcome_of(at)}"
     figure.suptitle(fitted(said, 380), fontsize=small(), x=0.01, ha="left")

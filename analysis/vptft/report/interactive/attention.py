@@ -56,13 +56,18 @@ def _of_scores(result: AttentionScores) -> dict[str, Any]:
     kinds = [kind for kind in result.kinds if kind != RANDOM]
     places = [result.kinds.index(kind) for kind in kinds]
     maps = result.maps[result.drawn][:, :, places].astype(np.float64)
-    names = list(result.table.drop_duplicates("image")["image"])
+    names = list(result.images()["image"])
     shown = [names[i] for i in result.drawn]
     failed = result.failed()
     scored = _by(result.table[result.table["image"].isin(shown)], "image", "side", "map")
     masses = _by(result.masses[result.masses["image"].isin(shown)], "image", "side", "map")
     share = result.heads.pivot_table(index=["side", "layer"], columns="head", values="query_prompt_share")
     options = result.settings.get("options", {})
+
+    def told(column: str) -> list[list[list[float | None]]]:
+        """A column of the shown images by image, side and kind."""
+        return [[[_told(scored.get((name, side, kind)), column) for kind in kinds] for side in SIDES] for name in shown]
+
     return {
         "task": result.task,
         "drawn": f"{result.task}: at most {options.get('shown')} of each outcome, drawn by seed {options.get('seed')}.",
@@ -78,7 +83,8 @@ def _of_scores(result: AttentionScores) -> dict[str, Any]:
         "maps": _quantised(maps, over=(1, 3, 4)),
         "made": np.isfinite(maps).all(axis=(1, 3, 4)).tolist(),
         "masses": [[[_masses(masses.get((name, side, kind))) for kind in kinds] for side in SIDES] for name in shown],
-        "object": [[[_object(scored.get((name, side, kind))) for kind in kinds] for side in SIDES] for name in shown],
+        "object": told("on_object"),
+        "gap": told("gap"),
         "layers": result.head_maps.shape[2],
         "heads": result.head_maps.shape[3],
         "head_maps": _quantised(result.head_maps.astype(np.float64), over=(1, 2, 3, 4, 5)),
@@ -102,7 +108,8 @@ def _of_maps(result: AttentionMaps) -> dict[str, Any]:
         "maps": _quantised(maps, over=(1, 3, 4)),
         "made": [[True] for _ in names],
         "masses": [[[_masses(rows[name, side])] for side in SIDES] for name in names],
-        "object": [[[_object(rows[name, side])] for side in SIDES] for name in names],
+        "object": [[[_told(rows[name, side], "on_object")] for side in SIDES] for name in names],
+        "gap": [[[None] for _ in SIDES] for _ in names],
         "layers": result.share.shape[1],
         "heads": 1,
         "head_maps": None,
@@ -158,8 +165,8 @@ def _masses(row: Mapping[str, Any] | None) -> dict[str, float] | None:
     return {name: mass for name, mass in found.items() if mass is not None} or None
 
 
-def _object(row: Mapping[str, Any] | None) -> float | None:
-    return _number(row["on_object"]) if row else None
+def _told(row: Mapping[str, Any] | None, column: str) -> float | None:
+    return _number(row[column]) if row else None
 
 
 def _number(value: float) -> float | None:

@@ -158,16 +158,21 @@ def _rows(parts: Sequence[AttentionScores], failed: Mapping[str, str]) -> list[d
 
 @dataclass(frozen=True, kw_only=True)
 class _Aligned:
-    """Scores of one kind of map of one pair of runs, image by image: ``(n, n_scores)`` of each side."""
+    """Scores of one kind of map of one pair of runs, image by image: ``(n, n_scores)`` of each side.
+
+    ``outcomes`` are those of all test images, where the kind may have been made of few.
+    """
 
     outcome: np.ndarray
     groups: np.ndarray
     vpt: np.ndarray
     ft: np.ndarray
+    outcomes: np.ndarray
 
 
 def _aligned(part: AttentionScores) -> dict[str, _Aligned]:
     sides = {side: table.set_index("image") for side, table in part.table.groupby("side")}
+    outcomes = part.images()["outcome"].to_numpy()
     out = {}
     for kind in part.kinds:
         vpt, ft = (sides[side][sides[side]["map"] == kind] for side in SIDES)
@@ -175,6 +180,7 @@ def _aligned(part: AttentionScores) -> dict[str, _Aligned]:
         out[kind] = _Aligned(
             outcome=vpt["outcome"].to_numpy(), groups=vpt["group"].to_numpy(dtype=str),
             vpt=vpt[list(SCORES)].to_numpy(dtype=float), ft=ft[list(SCORES)].to_numpy(dtype=float),
+            outcomes=outcomes,
         )  # fmt: skip
     return out
 
@@ -188,11 +194,12 @@ def _draws(parts: Sequence[Mapping[str, _Aligned]], kind: str, score: str, outco
     for each in (part[kind] for part in parts if kind in part):
         vpt, ft = each.vpt[:, SCORES.index(score)], each.ft[:, SCORES.index(score)]
         of_outcome = np.full(len(vpt), True) if outcome == EVERY else each.outcome == outcome
+        n = len(each.outcomes) if outcome == EVERY else int((each.outcomes == outcome).sum())
         chosen = np.isfinite(vpt) & np.isfinite(ft) & of_outcome
         if chosen.any():
             vpt, ft = vpt[chosen], ft[chosen]
             draw = PairedDraw(differences=vpt - ft, groups=each.groups[chosen])
-            out.append((draw, float(vpt.mean()), float(ft.mean()), float(chosen.sum() / of_outcome.sum())))
+            out.append((draw, float(vpt.mean()), float(ft.mean()), float(chosen.sum() / n)))
     return out
 
 

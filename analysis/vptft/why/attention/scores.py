@@ -30,7 +30,7 @@ SIDES = ("vpt", "ft")
 RANDOM = "random"
 """Maps that know nothing, the same for both sides: what each score is worth by chance."""
 SLOW = ("integrated_gradients",)
-"""Kinds that are made for the sample only: each costs many forwards."""
+"""Kinds that are made for few images only: each costs many forwards."""
 KINDS = tuple(name for name in METHODS if name not in SLOW)
 WAYS: tuple[How, ...] = ("tokens", "pixels")
 MASSES = ("patch_mass", "cls_mass", "register_mass", "prompt_mass")
@@ -54,6 +54,8 @@ class ScoreSettings:
         one against the likeliest other (``contrast``).
     sample
         Test images, drawn by ``seed``, for deletion and insertion and for the slow kinds.
+    score_slow
+        Whether slow kinds are made for the sample too and scored, or only for what is shown.
     ways
         By tokens, by pixels, both, or none.
     steps, baseline
@@ -72,6 +74,7 @@ class ScoreSettings:
     kinds: tuple[str, ...] = KINDS
     target: Target = "true"
     sample: int = 100
+    score_slow: bool = True
     ways: tuple[How, ...] = WAYS
     steps: int = STEPS
     baseline: Baseline = "mean"
@@ -89,6 +92,8 @@ class ScoreSettings:
                 f"sample {self.sample} and steps {self.steps} must be at least 1, "
                 f"checked {self.checked} and shown {self.shown} not negative."
             )
+        if not (self.score_slow or self.shown) and set(self.kinds) & set(SLOW):
+            raise SettingsError(f"With no image shown and none scored, there is nothing to make {SLOW[0]} for.")
 
 
 Explainer = Callable[..., Mapping[str, Explanation]]
@@ -148,7 +153,8 @@ class AttentionScores(Result):
         A row a side, layer and head: how far and how evenly each looks and how much of it at prompts, means over the
         images shown (:meth:`vptft.why.attention.heads.Heads.frame`).
     maps
-        ``(n, 2, n_kinds, h, w)``, VPT then FT, each summing to 1; NaN where a slow kind was not made.
+        ``(n, 2, n_kinds, h, w)``, VPT then FT, each summing to 1; NaN where a slow kind was not made: it is made for
+        the sample and for what is shown.
     drawn
         Indices of the images that are kept to be shown, ``(m,)``, by outcome and in test order.
     pixels
@@ -178,9 +184,10 @@ class AttentionScores(Result):
     def frame(self) -> pd.DataFrame:
         """One row an image, side and map: image, group, label, target (explained class), side (``vpt``, ``ft``),
         predicted, outcome, map, sampled (whether curves were made), flat (a map without any positive value, taken as
-        even), gap (completeness gap of integrated gradients, else NaN), object_area, and
-        those of :data:`SCORES`: shares on the object, overlaps, bits, patches, areas under curves of probability.
-        Six digits.
+        even), gap (completeness gap of integrated gradients as a share of what they should sum to, else NaN),
+        object_area, and those of :data:`SCORES`: shares on the object, overlaps, bits, patches, areas under curves of
+        probability. Six digits. A slow kind has no scores outside the sample: other images that are shown were chosen
+        by outcome, and a mean over them would be of no random draw.
         """  # noqa: D205
         return self.table
 
@@ -194,13 +201,21 @@ class AttentionScores(Result):
             for kind in sides[0]
         }
 
+    def images(self) -> pd.DataFrame:
+        """One row a test image in the order of ``maps``, with its name, group, label, outcome and what was sampled.
+
+        Random maps are of every image, other kinds perhaps of few.
+        """
+        rows = self.table[(self.table["map"] == RANDOM) & (self.table["side"] == SIDES[0])]
+        return rows[["image", "group", "label", "target", "outcome", "sampled"]].reset_index(drop=True)
+
     def outcome_of(self, image: int) -> str:
         """Outcome of the image at this place in the test."""
-        return str(self.table.drop_duplicates("image")["outcome"].iloc[image])
+        return str(self.images()["outcome"].iloc[image])
 
     def outcome_counts(self) -> dict[str, int]:
         """How many images have each outcome."""
-        per_image = self.table.drop_duplicates("image")["outcome"]
+        per_image = self.images()["outcome"]
         return {outcome: int((per_image == outcome).sum()) for outcome in OUTCOMES}
 
 
@@ -249,18 +264,22 @@ def measure(
     logits = {side: _logits(model, seen.images) for side, model in models.items()}
     target, against = targets(logits, seen.labels, options.target)
     right = {side: values.argmax(axis=1) == seen.labels for side, values in logits.items()}
+    outcome = outcomes(right["vpt"], right["ft"])
+    drawn = shown(outcome, options.shown, options.seed)
     order = np.random.default_rng(options.seed).permutation(len(target))
     sample = np.sort(order[: options.sample])
+    few = np.union1d(sample, drawn) if options.score_slow else np.sort(drawn)
     total = 3 * len(SIDES)
     steps = iter(range(1, total + 1))
     made: dict[tuple[str, str], _Made] = {}
     for side, model in models.items():
-        for slow, chosen in ((False, np.arange(len(target))), (True, sample)):
+        for slow, chosen in ((False, np.arange(len(target))), (True, few)):
             asked = tuple(kind for kind in options.kinds if (kind in SLOW) == slow)
             if asked:
                 of = None if against is None else against[chosen]
                 found = explain(model, seen.images[chosen], methods=asked, target=target[chosen], against=of)
-                made |= {(side, kind): _Made.of(each, chosen, len(target)) for kind, each in found.items()}
+                scored = _among(sample if slow and options.score_slow else [] if slow else chosen, len(target))
+                made |= {(side, kind): _Made.of(each, chosen, scored) for kind, each in found.items()}
         on_done(next(steps), total)
     random = _Made.at_random(len(target), vpt.layout.grid, options.seed)
     made |= {(side, RANDOM): random for side in SIDES}
@@ -275,7 +294,6 @@ def measure(
     for side in SIDES:
         followed[side] = _follow(context, side)
         on_done(next(steps), total)
-    outcome = outcomes(right["vpt"], right["ft"])
     predicted = {side: values.argmax(axis=1) for side, values in logits.items()}
     table = pd.concat(
         [
@@ -285,7 +303,7 @@ def measure(
         ],
         ignore_index=True,
     )
-    drawn = shown(outcome, options.shown, options.seed)
+    there = np.isfinite(maps).all(axis=(3, 4)).transpose(1, 2, 0).ravel()
     heads, head_maps = _heads(context, drawn)
     checks = []
     for side in SIDES:
@@ -297,7 +315,7 @@ def measure(
         pretraining=pretraining,
         draw=draw,
         kinds=kinds,
-        table=table.dropna(subset=["gini"], ignore_index=True),
+        table=table[there].reset_index(drop=True),
         masses=_masses(context),
         agreement=_agreement(context),
         between=_between(context),
@@ -354,25 +372,28 @@ class _Context:
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """Maps of one side and kind for all images; NaN for those it was not made for."""
+    """Maps of one side and kind for all images, NaN where it was not made; scores are of those in ``scored``."""
 
     maps: np.ndarray
+    scored: np.ndarray
     values: np.ndarray
     flat: np.ndarray
     gap: np.ndarray
     masses: Mapping[str, np.ndarray]
 
     @classmethod
-    def of(cls, found: Explanation, chosen: np.ndarray, n: int) -> "_Made":
+    def of(cls, found: Explanation, chosen: np.ndarray, scored: np.ndarray) -> "_Made":
+        n = len(scored)
+
         def among(values: np.ndarray) -> np.ndarray:
             out = np.full((n, *values.shape[1:]), np.nan)
             out[chosen] = values
             return out
 
         masses = {name: getattr(found, name) for name in MASSES}
+        gap = np.full(n, np.nan) if found.gap is None or found.change is None else among(found.gap / found.change)
         return cls(
-            maps=among(found.maps), values=among(found.values), flat=among(found.flat) == 1,
-            gap=np.full(n, np.nan) if found.gap is None else among(found.gap),
+            maps=among(found.maps), scored=scored, values=among(found.values), flat=among(found.flat) == 1, gap=gap,
             masses={name: among(values) for name, values in masses.items() if values is not None},
         )  # fmt: skip
 
@@ -381,7 +402,14 @@ class _Made:
         values = np.random.default_rng(seed).exponential(size=(n, *grid))
         maps = values / values.sum(axis=(1, 2), keepdims=True)
         nothing = np.full(n, np.nan)
-        return cls(maps=maps, values=values, flat=np.zeros(n, dtype=bool), gap=nothing, masses={})
+        return cls(
+            maps=maps, scored=np.full(n, True), values=values, flat=np.zeros(n, dtype=bool), gap=nothing, masses={}
+        )
+
+
+def _among(chosen: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
+    """Which of n places are among those chosen, ``(n,)`` bool."""
+    return np.isin(np.arange(n), chosen)
 
 
 @torch.inference_mode()
@@ -395,6 +423,8 @@ def _follow(context: _Context, side: str) -> tuple[pd.DataFrame, dict[tuple[str,
     rows, areas = [], {}
     n_patches = context.maps.shape[3] * context.maps.shape[4]
     for kind in context.kinds:
+        if not context.made[side, kind].scored[sample].all():
+            continue
         orders = ranked(context.made[side, kind].values[sample], seed=options.seed)
         for way in options.ways:
             found = curves(
@@ -420,7 +450,6 @@ def _scored(
     maps = context.maps[:, SIDES.index(side), index]
     groups = np.array(seen.groups)
     found = context.made[side, kind]
-    sampled = np.isin(np.arange(len(maps)), context.sample)
     scores = {**localisation(np.nan_to_num(maps), seen.masks, groups), **focus(maps)}
     for name in FAITHFUL:
         what, way = name.rsplit("_", 1)
@@ -428,11 +457,13 @@ def _scored(
         if (kind, way) in areas:
             values[context.sample] = areas[kind, way][what]  # type: ignore[index]  # way is one of WAYS
         scores[name] = values
+    for name in SCORES:
+        scores[name] = np.where(found.scored, scores[name], np.nan)
     return pd.DataFrame(
         {
             "image": list(seen.ids), "group": list(seen.groups), "label": seen.labels, "target": context.target,
-            "side": side, "map": kind, "sampled": sampled, "flat": found.flat, "gap": np.round(found.gap, 6),
-            **{name: np.round(values, 6) for name, values in scores.items()},
+            "side": side, "map": kind, "sampled": _among(context.sample, len(maps)), "flat": found.flat,
+            "gap": np.round(found.gap, 6), **{name: np.round(values, 6) for name, values in scores.items()},
         }
     )  # fmt: skip
 
@@ -466,7 +497,9 @@ def _agreement(context: _Context) -> pd.DataFrame:
     tables = []
     for i, kind in enumerate(context.kinds[:-1]):
         vpt, ft = context.maps[:, 0, i], context.maps[:, 1, i]
-        there = np.flatnonzero(~np.isnan(vpt).any(axis=(1, 2)))
+        there = np.flatnonzero(context.made["vpt", kind].scored)
+        if not len(there):
+            continue
         top = top_overlap(vpt[there], ft[there], share=context.options.top, seed=context.options.seed)
         tables.append(
             pd.DataFrame({
@@ -483,7 +516,8 @@ def _between(context: _Context) -> pd.DataFrame:
         for i, kind in enumerate(context.kinds):
             for j, other in enumerate(context.kinds):
                 first, second = context.maps[context.sample, s, i], context.maps[context.sample, s, j]
-                found = spearman(first, second)
+                scored = all(context.made[side, each].scored[context.sample].all() for each in (kind, other))
+                found = spearman(first, second) if scored else np.array([])
                 mean = float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
                 rows.append({"side": side, "map": kind, "other": other, "spearman": mean})
     return pd.DataFrame(rows)

@@ -126,6 +126,7 @@ function attention(stage, data) {
       "div", {}, canvas, make("div", { class: `side ${image.right[number] ? "right" : "wrong"}` }, ...said),
       ...(found.masses ? [bar(found.masses)] : []),
       ...(found.object == null ? [] : [make("div", { class: "mass" }, `on the object ${found.object.toFixed(2)}`)]),
+      ...(found.gap == null ? [] : [make("div", { class: "mass" }, `completeness gap ${(100 * found.gap).toFixed(0)}%`)]),
     );
   }
 
@@ -142,13 +143,14 @@ function attention(stage, data) {
         for (let i = 0; i < size; i++) mean[i] += (set.head_maps[at + i] / 255) ** 2 / chosen.length;
         prompts += set.prompt_share[number][state.layer][each] / chosen.length;
       }
-      return { map: mean.map(Math.sqrt), masses: { prompts, rest: 1 - prompts }, object: null };
+      return { map: mean.map(Math.sqrt), masses: { prompts, rest: 1 - prompts }, object: null, gap: null };
     }
     const kind = set.kinds.findIndex((each) => each.name === state.kind);
     if (kind < 0 || !set.made[index][kind]) return null;
     const at = ((index * 2 + number) * set.kinds.length + kind) * size;
     const map = Array.from(set.maps.subarray(at, at + size), (value) => value / 255);
-    return { map, masses: set.masses[index][number][kind], object: set.object[index][number][kind] };
+    const [masses, object, gap] = [set.masses, set.object, set.gap].map((of) => of[index][number][kind]);
+    return { map, masses, object, gap };
   }
 
   function overlay(canvas, picture, found, [rows, columns]) {
@@ -177,3 +179,5 @@ function attention(stage, data) {
     );
   }
 }
+
+WIDGETS.attention = attention;

@@ -102,4 +102,5 @@ def test_a_page_shows_its_analysis_with_picture_and_finding(session):
     assert "<h2>Gaps by class</h2>" in page
     assert "stripes, n = 16: VPT is ahead where every class counts alike" in page
     assert "one seed: no verdict" in page
+    assert "(<code>python -m vptft_plugin_example RUNS OUT/results</code>)" in page
     assert "Gap of each class of stripes, n = 16 with its interval." in page

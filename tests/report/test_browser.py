@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from report.builders import HOSTILE, TASKS, save_study
+from vptft.report.pages import page as page_module
 from vptft.report.pages.page import build_page
 
 pytestmark = pytest.mark.browser
@@ -112,6 +113,21 @@ def page(browser, plain_path):
     yield page
     page.close()
     assert heard == []
+
+
+def test_a_small_figure_opens_its_whole_file(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "MOST_BYTES", 1000)
+    results = save_study(tmp_path / "results", scores=True)
+    path = build_page(results, tmp_path / "index.html", title="Large", figures=tmp_path / "figures")
+    heard = []
+    page = browser.new_page()
+    page.on("console", lambda message: heard.append(message.text))
+    page.goto(path.as_uri(), wait_until="load")
+    page.locator("figure a").first.click()
+    page.wait_for_url("**/figures/*")
+    assert page.evaluate("document.querySelector('svg, img') !== null")
+    assert heard == []
+    page.close()
 
 
 def picture_of(page, selector):

@@ -1,5 +1,7 @@
 """Tables of sections: what stands in them is what the results hold, and every analysis that has numbers has one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,6 +36,19 @@ def test_the_rows_of_one_task_come_without_its_column():
     assert (only.columns, only.rows, only.numbers) == (["x", "y"], [["3", "4"]], {0, 1})
     assert made.only("c") is None
     assert Table(caption="c", columns=["x"], rows=[["a"]]).only("a") is None
+
+
+def test_training_images_stand_in_a_table_where_there_are_several():
+    result = make_curves(seeds=range(3))
+    assert all("training images" not in made.columns for made in overfitting.ANALYSIS.tables([result]))
+    both = replace(result, cells=two_sizes(result.cells), runs=two_sizes(result.runs))
+    for made in overfitting.ANALYSIS.tables([both]):
+        at = made.columns.index("training images")
+        assert {row[at] for row in made.rows} == {"300", "1,000"}
+
+
+def two_sizes(frame):
+    return pd.concat([frame.assign(n_train=n) for n in (300, 1000)], ignore_index=True)
 
 
 def test_the_verdict_of_every_cell_stands_in_the_table_of_curves():

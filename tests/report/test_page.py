@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import get_args
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -25,8 +26,9 @@ from report.builders import (
 from vptft.errors import StorageError
 from vptft.evidence.findings import Finding
 from vptft.evidence.hypotheses import HYPOTHESES
+from vptft.report.pages import page as page_module
 from vptft.report.pages import words
-from vptft.report.pages.page import build_page, pictures
+from vptft.report.pages.page import build_page, pictures, script, whole_page
 from vptft.report.pages.study import Study, load_study
 from vptft.report.sections.table import BUILT_IN
 from vptft.storage import slug, write_json
@@ -111,6 +113,12 @@ def test_nothing_is_fetched_and_only_the_pages_own_script_runs(small_study, tmp_
     assert {target[1:] for target in targets if target.startswith("#")} <= identifiers
 
 
+def test_a_page_holds_the_scripts_of_its_own_controls_alone():
+    names = ("attention", "surfaces", "curves")
+    assert [name for name in names if f"function {name}(" in script(["curves"])] == ["curves"]
+    assert "function sortable(" in script()
+
+
 def test_the_same_study_gives_the_same_bytes_wherever_it_lies(small_study, tmp_path):
     first = build_page(small_study, tmp_path / "a.html", title="t").read_bytes()
     assert build_page(small_study, tmp_path / "a.html", title="t").read_bytes() == first
@@ -120,6 +128,24 @@ def test_the_same_study_gives_the_same_bytes_wherever_it_lies(small_study, tmp_p
     one, other = (build_page(results, tmp_path / "b.html", title="t").read_bytes() for results in (small_study, moved))
     assert one == other
     assert str(tmp_path).encode() not in one
+
+
+def test_a_large_page_shows_figures_small_and_another_holds_them_whole(small_study, tmp_path, monkeypatch):
+    out, figures = tmp_path / "report" / "page.html", tmp_path / "report" / "some figures"
+    whole = build_page(small_study, out, title="t", figures=figures).read_text(encoding="utf-8")
+    assert not whole_page(out).exists()
+    monkeypatch.setattr(page_module, "MOST_BYTES", 1000)
+    small = Parsed(build_page(small_study, out, title="t", figures=figures).read_text(encoding="utf-8"))
+    assert whole_page(out).read_text(encoding="utf-8") == whole
+    links = [attributes["href"] for tag, attributes in small.tags if tag == "a" and "href" in attributes]
+    files = {unquote(link) for link in links if not link.startswith("#")}
+    images = [attributes for tag, attributes in small.tags if tag == "img"]
+    assert len(files) == len(images)
+    assert all((out.parent / file).is_file() and file.startswith("some figures/") for file in files)
+    assert all(int(image["width"]) <= 640 and image["src"].startswith("data:image/webp") for image in images)
+    build_page(small_study, out, title="t")  # a page without files for its figures has to hold them
+    assert out.read_text(encoding="utf-8") == whole
+    assert not whole_page(out).exists()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from vptft.report.assembly.study import Step
 
 
+FEWEST = 30
+"""Images from which features and attention say anything."""
+
+
 def why(
     folders: Runs,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")] = Path("reports/why"),
@@ -18,7 +22,12 @@ def why(
         str, typer.Option(help="Images that stand for pretraining's: a name (see `tasks list`) or a folder.")
     ] = "photos",
     images: Annotated[
-        int, typer.Option(help="Images whose features are compared and whose attention is scored, each run.", min=30)
+        int,
+        typer.Option(
+            help="Images whose features are compared and whose attention is scored, each run: 30 or more, or 0 to "
+            "leave both out.",
+            min=0,
+        ),
     ] = 200,
     thorough: Annotated[
         bool,
@@ -47,6 +56,8 @@ def why(
     from vptft.report.pages.report import write_report
     from vptft.storage import write_json as save_json
 
+    if 0 < images < FEWEST:
+        raise typer.BadParameter(f"{images} is neither 0 nor at least {FEWEST}.", param_hint="--images")
     study = RunStudy(
         runs=find_runs(folders),
         out=out,

@@ -2,7 +2,10 @@
 
 import base64
 import hashlib
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -13,9 +16,15 @@ from vptft.report.pages.study import Study, load_study
 from vptft.report.sections.parts import Context, Picture
 from vptft.storage import write_text
 
+MOST_BYTES = 15 * 2**20
+"""Up to so many a page holds all its figures whole; a larger one shows small ones that open the files beside it."""
+
 
 def build_page(results: Path, out: Path, *, title: str, figures: Path | None = None, page: str | None = None) -> Path:
-    """Write the page of the study saved in ``results``.
+    """Write the page of the study saved in ``results``, and where it is large another with every figure whole in it.
+
+    A page of more than :data:`MOST_BYTES` whose figures have files shows thumbnails that lead to these, and
+    :func:`whole_page` holds what it would have been.
 
     Parameters
     ----------
@@ -42,8 +51,25 @@ def build_page(results: Path, out: Path, *, title: str, figures: Path | None = N
             printed = pictures(study) if page else drawn
             for picture in (picture for each in printed.values() for picture in each):
                 save_figure(picture.figure, figures / picture.name)
-    write_text(out, template("page.html.j2").render(title=title, **shapes(study, drawn)))
+    text = _text(study, drawn, title)
+    whole = whole_page(out)
+    whole.unlink(missing_ok=True)
+    if figures is not None and len(text.encode()) > MOST_BYTES:
+        write_text(whole, text)
+        text = _text(study, drawn, title, files=quote(Path(os.path.relpath(figures, out.parent)).as_posix()))
+    write_text(out, text)
     return out
+
+
+def whole_page(page: Path) -> Path:
+    """Where the self-contained version of a large page lies; it is there for large ones alone."""
+    return page.with_name(f"{page.stem}-whole{page.suffix}")
+
+
+def _text(study: Study, drawn: Mapping[str, Sequence[Picture]], title: str, files: str | None = None) -> str:
+    given = shapes(study, drawn, files=files)
+    controls = {widget.kind for section in given["sections"] for widget in section.widgets}
+    return template("page.html.j2", controls).render(title=title, **given)
 
 
 def pictures(study: Study) -> dict[str, list[Picture]]:
@@ -54,13 +80,10 @@ def pictures(study: Study) -> dict[str, list[Picture]]:
     }
 
 
-SCRIPTS = ("page", "tables", "attention", "surfaces", "curves", "start")
-"""Files of ``scripts``, in the order in which they need each other."""
-
-
-def script() -> str:
-    """The one script of a page, which may run by its hash alone."""
-    files = [(Path(__file__).parent / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+def script(controls: Collection[str] = ()) -> str:
+    """The one script of a page, which may run by its hash alone: what all pages need, and their controls."""
+    names = ["page", "tables", *sorted(controls), "start"]
+    files = [(Path(__file__).parent / "scripts" / f"{name}.js").read_text(encoding="utf-8") for name in names]
     return '\n"use strict";\n(() => {\n' + "\n".join(files) + "})();\n"
 
 
@@ -68,8 +91,8 @@ def _shown(value: object) -> object:
     return value.translate(OVERRIDES) if isinstance(value, str) else value
 
 
-def template(name: str) -> jinja2.Template:
-    """Return one of the templates beside this module; all text given to it is escaped."""
+def template(name: str, controls: Collection[str] = ()) -> jinja2.Template:
+    """Return one of the templates beside this module, with its controls; all text given to it is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -79,7 +102,7 @@ def template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    text = script()
+    text = script(controls)
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     environment.globals |= {"script": Markup(text), "script_hash": f"sha256-{digest}"}
     return environment.get_template(name)

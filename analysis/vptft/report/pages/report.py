@@ -8,7 +8,7 @@ import pandas as pd
 
 from vptft.errors import VptftError
 from vptft.report.pages.findings import write_findings
-from vptft.report.pages.page import build_page
+from vptft.report.pages.page import build_page, whole_page
 from vptft.report.pages.printing import print_page
 from vptft.report.pages.shapes import verdicts_of
 from vptft.report.pages.study import Study, load_study
@@ -39,10 +39,13 @@ def write_report(results: Path, out: Path, *, title: str, pdf: bool = True, venu
         write_text(out / "tables" / f"{name}.tex", booktabs(table, label=f"tab:{name}"))
     write_findings(study.findings(), out)
     write_json(out / "provenance.json", study.facts.get("provenance", {}))
-    notes = []
+    notes, printed = [], page
+    if whole_page(page).is_file():
+        printed = whole_page(page)
+        notes.append(f"the page shows its figures small and needs its folder; {printed.name} holds them all")
     if pdf:
         try:
-            print_page(page, out / "report.pdf")
+            print_page(printed, out / "report.pdf")
         except VptftError as error:
             notes.append(f"no report.pdf: {error.problem} {error.hint or ''}".strip())
     return Written(page=page, notes=tuple(notes))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 from PIL import Image
@@ -17,11 +18,13 @@ from vptft.evidence.verdicts import RULE
 from vptft.report.figures.style import to_png, to_svg
 from vptft.report.pages import words
 from vptft.report.pages.study import Study
-from vptft.report.sections.parts import Analysis, Context, Picture, Table, Widget
+from vptft.report.sections.parts import PROGRAM, Analysis, Context, Picture, Table, Widget
 from vptft.storage import slug
 
 PIXELS_PER_INCH = 128
 """Size at which the page shows a figure where there is room."""
+THUMBNAIL = 640
+"""Pixels that a figure is wide where it is shown small."""
 QUALITY = 88
 """Of figures that hold photographs."""
 LONGEST = 160
@@ -32,7 +35,7 @@ OVERRIDES = dict.fromkeys((*range(0x202A, 0x202F), 0x2066, 0x2067))
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A figure as the template shows it; ``id`` is where links to it lead."""
+    """A figure as the template shows it; ``id`` is where links to it lead, ``file`` where it is whole if not here."""
 
     id: str
     source: str
@@ -40,6 +43,7 @@ class Shown:
     caption: str
     width: int
     height: int
+    file: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +115,13 @@ class TaskPart:
     figures: list[tuple[str, str]]
 
 
-def shapes(study: Study, drawn: Mapping[str, Sequence[Picture]]) -> dict[str, Any]:
-    """Return everything the template shows of a study and its figures, by name."""
+def shapes(study: Study, drawn: Mapping[str, Sequence[Picture]], *, files: str | None = None) -> dict[str, Any]:
+    """Return everything the template shows of a study and its figures, by name.
+
+    ``files`` is the folder of the figures' files as the page names it, where the page shows them small.
+    """
     context = Context(facts=study.facts, others=study.found)
-    sections = [_section(each, study, drawn[each.key], context) for each in study.shown if _is_told(each, study)]
+    sections = [_section(each, study, drawn[each.key], context, files) for each in study.shown if _is_told(each, study)]
     told = list(study.told())
     behind = [_behind(analysis, result, drawn) for _, analysis, result in told]
     return {
@@ -126,7 +133,7 @@ def shapes(study: Study, drawn: Mapping[str, Sequence[Picture]]) -> dict[str, An
         "rule": RULE,
         "sections": sections,
         "quadrants": _by_quadrant(study, sections, drawn),
-        "unmeasured": [(each.heading, each.command) for each in study.shown if not _is_told(each, study)],
+        "unmeasured": [(each.heading, each.line) for each in study.shown if not _is_told(each, study)],
         "settings": _settings(study.facts),
         "runs": _runs(study.facts),
         "results": [(name, pairs_of(result.settings)) for name, result in study.results()],
@@ -168,13 +175,13 @@ def _behind(analysis: Analysis[Any] | None, result: Result, drawn: Mapping[str, 
     settings = [(name, text) for name, text in pairs_of(result.settings) if len(text) <= LONGEST]
     if analysis is None:
         return Behind(
-            heading=words.capital(result.analysis), command="checkpoints compare", figures=[], settings=settings,
-            caution="What neither log nor configuration tells is not compared.",
+            heading=words.capital(result.analysis), command=f"{PROGRAM} checkpoints compare", figures=[],
+            settings=settings, caution="What neither log nor configuration tells is not compared.",
         )  # fmt: skip
     task = getattr(result, "task", "") if analysis.many else ""
     pictures = [picture for picture in drawn[analysis.key] if not picture.task or picture.task == task]
     return Behind(
-        heading=analysis.heading, command=analysis.command, settings=settings, caution=analysis.caution,
+        heading=analysis.heading, command=analysis.line, settings=settings, caution=analysis.caution,
         figures=[(_place(picture), picture.name) for picture in pictures] or [(analysis.key, analysis.heading)],
     )  # fmt: skip
 
@@ -204,12 +211,14 @@ def _is_told(analysis: Analysis[Any], study: Study) -> bool:
     return bool(study.of(analysis.key)) or not reason.endswith("is missing")
 
 
-def _section(analysis: Analysis[Any], study: Study, drawn: Sequence[Picture], context: Context) -> Section:
+def _section(
+    analysis: Analysis[Any], study: Study, drawn: Sequence[Picture], context: Context, files: str | None
+) -> Section:
     results = study.of(analysis.key)
     return Section(
         key=analysis.key,
         heading=analysis.heading,
-        images=[image_of(picture) for picture in drawn],
+        images=[image_of(picture, files) for picture in drawn],
         tables=list(analysis.tables(results)) if results else [],
         notes=list(analysis.notes(results)) if results else [],
         missing=f"Not measured: {study.missing[analysis.key]}." if analysis.key in study.missing else "",
@@ -229,10 +238,15 @@ def _place(picture: Picture) -> str:
     return f"figure-{picture.name}"
 
 
-def image_of(picture: Picture) -> Shown:
-    """Return a figure as data that the page holds itself."""
-    kind, data = ("webp", _webp(picture)) if picture.raster else ("svg+xml", to_svg(picture.figure).encode())
-    width, height = picture.figure.get_size_inches() * PIXELS_PER_INCH
+def image_of(picture: Picture, files: str | None = None) -> Shown:
+    """Return a figure as data that the page holds itself: whole, or small with the name of its file in ``files``."""
+    size = picture.figure.get_size_inches() * PIXELS_PER_INCH
+    small = files is not None
+    width, height = size * min(1.0, THUMBNAIL / size[0]) if small else size
+    if small:
+        kind, data = "webp", _webp(picture, THUMBNAIL)
+    else:
+        kind, data = ("webp", _webp(picture)) if picture.raster else ("svg+xml", to_svg(picture.figure).encode())
     return Shown(
         id=_place(picture),
         source=f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
@@ -240,13 +254,17 @@ def image_of(picture: Picture) -> Shown:
         caption=picture.caption,
         width=round(width),
         height=round(height),
+        file=f"{files}/{quote(picture.name)}.{'png' if picture.raster else 'svg'}" if small else "",
     )
 
 
-def _webp(picture: Picture) -> bytes:
+def _webp(picture: Picture, width: int | None = None) -> bytes:
     """Photographs at a fifth of the bytes of PNG; the files beside the page keep every pixel."""
+    image = Image.open(io.BytesIO(to_png(picture.figure))).convert("RGB")
+    if width is not None:
+        image.thumbnail((width, 2 * width), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(to_png(picture.figure))).convert("RGB").save(buffer, "webp", quality=QUALITY, method=4)
+    image.save(buffer, "webp", quality=QUALITY, method=4)
     return buffer.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vptft.report.sections.columns import Column, table
+from vptft.report.sections.columns import Column, table, training_images
 from vptft.report.sections.parts import Analysis, Table
 from vptft.why.overfitting.calibration import Calibration
 
@@ -14,15 +14,17 @@ CAUTION = (
 
 def _tables(results: Sequence[Calibration]) -> list[Table]:
     keys = ["task", "method", "n_train"]
+    means = [result.table.groupby(keys, as_index=False, sort=False).mean(numeric_only=True) for result in results]
     return [
         table(
-            result.table.groupby(keys, as_index=False, sort=False).mean(numeric_only=True),
+            mean,
             "Calibration of the final test predictions, mean over seeds: test loss as it is and with one temperature "
             "for all answers; their difference is what confidence alone costs. ECE: expected calibration error, and "
             "what calibrated predictions of the same confidences would show.",
             [
                 Column("task", "task"),
                 Column("method", "method"),
+                *training_images(mean),
                 Column("accuracy, %", "accuracy", ".1f", scale=100),
                 Column("test loss, nats", "nll", ".3f"),
                 Column("with a temperature", "nll_scaled", ".3f"),
@@ -32,7 +34,7 @@ def _tables(results: Sequence[Calibration]) -> list[Table]:
                 Column("if calibrated, %", "ece_floor", ".1f", scale=100),
             ],
         )
-        for result in results
+        for mean in means
     ]
 
 

@@ -47,6 +47,11 @@ def table(frame: pd.DataFrame, caption: str, columns: Sequence[Column], *, of_ta
     )
 
 
+def training_images(frame: pd.DataFrame, name: str = "n_train") -> list[Column]:
+    """The column that says how many training images a row is of; none where all are of as many."""
+    return [Column("training images", name, ",d")] if frame[name].nunique() > 1 else []
+
+
 def _cell(row: dict[Any, Any], column: Column) -> str:
     value = row[column.value]
     if not column.form:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from vptft.report.figures.overfitting import draw_overfitting
 from vptft.report.interactive.curves import curve_viewer
 from vptft.report.pages import words
-from vptft.report.sections.columns import Column, table
+from vptft.report.sections.columns import Column, table, training_images
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.overfitting import OverfittingCurves
 
@@ -37,6 +37,7 @@ def _tables(results: Sequence[OverfittingCurves]) -> list[Table]:
                 [
                     Column("task", "task"),
                     Column("method", "method"),
+                    *training_images(result.cells),
                     Column("seeds", "n_seeds", "d"),
                     Column("onset, epoch", "onset_epoch", "g"),
                     Column("rise, nats", "rise_nats", "+.3f", ("rise_low", "rise_high")),
@@ -50,6 +51,7 @@ def _tables(results: Sequence[OverfittingCurves]) -> list[Table]:
                 [
                     Column("task", "task"),
                     Column("method", "method"),
+                    *training_images(result.runs),
                     Column("seed", "seed", "d"),
                     Column("onset, epoch", "onset_epoch", "g"),
                     Column("rise since, nats", "rise_nats", "+.3f"),

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from vptft.evidence.results import Result
 
 R = TypeVar("R", bound=Result)
+PROGRAM = "vptft-analyze"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,7 @@ class Analysis(Generic[R]):
     heading, caution
         What the section is called, and how its numbers can mislead.
     command
-        What measures it.
+        What measures it: a command of this program or, with ``own_program``, a line for the shell.
     pictures, tables, notes, widgets
         What is shown of the results, in order; ``pictures`` and ``widgets`` are told of the other results too.
     name
@@ -116,9 +117,15 @@ class Analysis(Generic[R]):
     heading: str
     caution: str
     command: str
+    own_program: bool = False
     many: bool = False
     pictures: Callable[[Sequence[R], Context], Iterable[Picture]] = lambda results, context: ()
     tables: Callable[[Sequence[R]], Sequence[Table]] = _nothing
     notes: Callable[[Sequence[R]], Sequence[str]] = _nothing
     widgets: Callable[[Sequence[R], Context], Iterable[Widget]] = lambda results, context: ()
     name: Callable[[R], str] = lambda result: result.analysis
+
+    @property
+    def line(self) -> str:
+        """What a reader gives to the shell."""
+        return self.command if self.own_program else f"{PROGRAM} {self.command}"

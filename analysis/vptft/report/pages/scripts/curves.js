@@ -135,3 +135,5 @@ function curves(stage, data) {
     return found;
   }
 }
+
+WIDGETS.curves = curves;

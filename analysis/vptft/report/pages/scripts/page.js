@@ -1,5 +1,8 @@
 /* What every control of the page is made of. Text from results is only ever set as text, never as markup. */
 
+/* Controls by name: each file beside this one adds its own. */
+const WIDGETS = {};
+
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {

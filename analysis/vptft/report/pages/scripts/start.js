@@ -1,7 +1,5 @@
 /* Everything here is an addition: without scripts the figures, tables and words of the page are all there. */
 
-const WIDGETS = { attention, surfaces, curves };
-
 for (const place of document.querySelectorAll(".widget")) {
   const stage = make("div", {});
   place.append(stage);

@@ -139,3 +139,5 @@ function surfaces(stage, data) {
     for (const [name, edge] of [["a", near(0, 0.58)], ["b", near(0.58, 0)]]) context.fillText(name, edge.x, edge.y + 8);
   }
 }
+
+WIDGETS.surfaces = surfaces;

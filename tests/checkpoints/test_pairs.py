@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from vptft.checkpoints.native import Run
-from vptft.checkpoints.pairs import pair_runs
-from vptft.errors import CheckpointError
+from vptft.checkpoints.pairs import pair_runs, require_one_setting
+from vptft.errors import CheckpointError, SettingsError
 
 
 @pytest.fixture
@@ -58,3 +58,14 @@ def test_two_runs_of_one_cell_are_refused_by_folder(make_run):
 def test_nothing_to_pair_is_an_error():
     with pytest.raises(CheckpointError, match=r"No pair .*\n.*lists what is there"):
         pair_runs([])
+
+
+@pytest.mark.parametrize("other", [{"n_train": 7}, {"image_size": 64}], ids=str)
+def test_pairs_of_several_settings_are_no_seeds_of_one(make_run, other):
+    def pairs_of(**fields):
+        return pair_runs([make_run(method, **fields) for method in ("vpt_deep", "ft")])
+
+    one, another = pairs_of(seed=0), pairs_of(seed=1)
+    require_one_setting([*one, *another])
+    with pytest.raises(SettingsError, match=r"several settings, which are no seeds of one: .*; .*px"):
+        require_one_setting([*one, *pairs_of(seed=1, **other)])

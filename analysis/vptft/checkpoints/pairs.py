@@ -1,10 +1,10 @@
 """Pairing runs: VPT and FT of the same task, seed, size and backbone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vptft.checkpoints.native import Run
-from vptft.errors import CheckpointError
+from vptft.errors import CheckpointError, SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +42,24 @@ def pair_runs(runs: Iterable[Run], *, method: str = "vpt_deep", against: str = "
             "`vptft-analyze runs FOLDER` lists what is there.",
         )
     return pairs
+
+
+def require_one_setting(pairs: Sequence[RunPair]) -> None:
+    """Refuse pairs of a task that differ in more than their seed: what is pooled over seeds must be of one setting.
+
+    Raises
+    ------
+    SettingsError
+        A task has several training sizes, image sizes or backbones.
+    """
+    found: dict[str, set[tuple[int, int, str]]] = {}
+    for pair in pairs:
+        info = pair.vpt.info
+        found.setdefault(info.task, set()).add((info.n_train, info.image_size, info.backbone))
+    for task, settings in found.items():
+        if len(settings) > 1:
+            told = "; ".join(f"{n} images, {size} px, {backbone}" for n, size, backbone in sorted(settings))
+            raise SettingsError(
+                f"{task} has runs of several settings, which are no seeds of one: {told}.",
+                "Give the folders of one setting; `vptft-analyze datasize` and `sensitivity` compare several.",
+            )

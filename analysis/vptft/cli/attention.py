@@ -69,10 +69,12 @@ def attention(
     -o reports/mine`, of runs that `train photo/count` made; `vptft-analyze attention checkpoints/suite-98 --scores
     -o reports/mine`
     """
+    from vptft.checkpoints.pairs import require_one_setting
     from vptft.report.assembly.attention import attention_comparison, attention_maps, attention_scores, pairs_of
     from vptft.why.attention.scores import KINDS, ScoreSettings
 
     pairs = pairs_of(folders)
+    require_one_setting(pairs)
     if not (scores or methods):
         found = [
             attention_maps(pair, n_images=images, seed=seed, folder=_folder(out, "attention", pair, pairs))

@@ -22,7 +22,7 @@ a main effect. Whether the paper's rule foretells a winner is judged on tasks th
 scenes or photographs are less than independent. With the median as boundary, near and far depend on which tasks are
 there.
 
-**Command.** ``vptft-analyze quadrants checkpoints --reference imagenet -o reports/mine``
+**Command.** ``vptft-analyze quadrants checkpoints/suite --reference imagenet -o reports/mine``
 
 **Reference.** :py:mod:`vptft.when.quadrants.plane`, :py:mod:`vptft.when.quadrants.claims`,
 :py:mod:`vptft.when.quadrants.boundaries`

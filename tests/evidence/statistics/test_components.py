@@ -110,3 +110,14 @@ def test_the_p_is_that_of_the_interval():
     assert edge.p == pytest.approx(0.05)
     assert nested_interval([task_of(np.zeros((3, 4)))], [1.0]).p == 1.0
     assert nested_interval([task_of(np.ones((3, 4)))], [1.0]).p == 0.0
+
+
+def test_a_draw_that_lacks_an_image_changes_little():
+    rng = np.random.default_rng(5)
+    table = rng.normal(0, 0.1, (3, 1)) + rng.normal(0.3, 1, (1, 100)) + rng.normal(0, 0.2, (3, 100))
+    whole = task_of(table)
+    lacking = [PairedDraw(differences=table[0][1:], groups=np.arange(1, 100)), *whole[1:]]
+    one, other = (nested_interval([draws], [1.0]) for draws in (whole, lacking))
+    assert (other.high - other.low) == pytest.approx(one.high - one.low, rel=0.1)
+    apart = [PairedDraw(differences=row, groups=np.arange(100) + 100 * i) for i, row in enumerate(table)]
+    assert components(apart).images.variance == 0

@@ -94,6 +94,12 @@ def test_the_borders_between_kinds(each, kind, low, high):
         ),
         (line(-9.0, -1.0, (0.01, 0, 0.001)), "ft ahead", "FT ahead everywhere, 400 to 20,000 images"),
         (line(9.0, 0.01, (0.01, 0, 0.1)), "vpt ahead", "VPT ahead everywhere, 400 to 20,000 images"),
+        (line(9.0, 0.0, (0.01, 0, 0.1)), "vpt ahead", "VPT ahead everywhere, 400 to 20,000 images"),
+        (
+            line(9.0, -0.004, (0.01, 0, 0.1)),
+            "vpt ahead",
+            "VPT ahead everywhere, 400 to 20,000 images; FT not within reach: above 20,000",
+        ),
         (line(0.1, -0.1), "open", "cannot tell: the gap may be zero at any size"),
         (line(1.0, -1.0, t=math.inf), "open", "cannot tell: nothing shows the noise"),
         (

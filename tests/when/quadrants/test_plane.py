@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -170,3 +172,40 @@ def test_the_rule_is_judged_on_tasks_it_has_not_seen():
 def test_a_designed_boundary_needs_a_design():
     with pytest.raises(SettingsError, match="Not every task has a designed near or far level"):
         measure(observed(4, gap=lambda distance, disparity: 1.0), boundary="design")
+
+
+def test_a_task_whose_distance_is_unknown_says_nothing_of_near_and_far():
+    known = observed(8, gap=lambda distance, disparity: -0.2 * distance)
+    strange = [
+        replace(each, task=f"u{i}", distance=float("nan"), accuracy_vpt=0.1)
+        for i, each in enumerate(observed(8, gap=lambda distance, disparity: 0.0))
+    ]
+    for boundary in (None, "median"):
+        alone, both = measure(known, boundary=boundary), measure([*known, *strange], boundary=boundary)
+        w1, with_strange = alone.findings()[0], both.findings()[0]
+        assert (with_strange.statement, with_strange.effect, with_strange.n) == (w1.statement, w1.effect, 8)
+        assert both.cells["n_tasks"].sum() == 8
+    designed = [pair(f"d{i}", gap=0.1, far_data=i % 2 == 0, far_objective=False, distance=np.nan) for i in range(4)]
+    assert measure(designed).cells["n_tasks"].sum() == 4
+    assert measure(designed, boundary="median").cells.empty
+
+
+def test_a_boundary_that_the_gaps_chose_is_not_judged_by_them():
+    pairs = observed(12, gap=lambda distance, disparity: -0.2 * distance + 10)
+    found = {finding.hypothesis: finding for finding in measure(pairs, boundary="fitted").findings()}
+    assert (found["W1"].verdict, found["W1"].reason) == (
+        "not applicable", "the boundary was fitted to the gaps it would be judged by",
+    )  # fmt: skip
+    assert found["W2"].verdict != "not applicable"
+
+
+def test_tasks_of_one_disparity_bear_no_interaction():
+    pairs = [replace(each, disparity=0.5) for each in observed(16, gap=lambda distance, disparity: distance, noise=1)]
+    (w5,) = (finding for finding in measure(pairs).findings() if finding.hypothesis == "W5")
+    assert (w5.verdict, w5.reason) == ("not applicable", "all tasks have the same disparity")
+
+
+def test_rounding_is_a_tie():
+    draws = tuple(PairedDraw(differences=np.array([0.1, 0.2, -0.3]), groups=np.arange(3)) for _ in range(3))
+    assert np.mean([0.1, 0.2, -0.3]) != 0
+    assert pair("t", gap=0.0, far_data=None, far_objective=False, draws=draws).gap_points == 0

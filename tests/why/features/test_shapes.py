@@ -96,6 +96,7 @@ def test_full_collapse_is_zero_and_noise_is_its_ratio():
     x, labels = simplex(5, 4, 0.0)
     found = collapse(3 * x + 1, labels)
     assert (found.nc1, found.nc2_norms, found.nc2_angles) == pytest.approx((0, 0, 0), abs=1e-12)
+    assert collapse(np.full((20, 5), 0.1), labels).nc1 == np.inf  # one point for all classes is no collapse into many
     x, labels = simplex(5, 20_000, 0.5)
     within, between = 5 * 0.25, 1 - 1 / 5
     assert collapse(x, labels).nc1 == pytest.approx(within / between, rel=0.02)

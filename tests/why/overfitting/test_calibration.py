@@ -108,3 +108,12 @@ def test_too_few_images_and_no_runs_are_refused():
         calibration_errors(np.full(20, 0.5), np.ones(20))
     with pytest.raises(SettingsError, match="no predictions"):
         measure([])
+
+
+def test_a_half_without_an_error_tells_no_temperature():
+    logits = np.tile([4.0, 0, 0], (200, 1))
+    labels = np.zeros(200, dtype=int)
+    labels[0] = 1
+    assert np.isnan(scaled_nll(logits, labels, np.arange(200), seed=0))
+    labels[:40] = 1
+    assert scaled_nll(logits, labels, np.arange(200), seed=0) < nll(logits, labels)

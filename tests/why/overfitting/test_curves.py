@@ -131,3 +131,10 @@ def test_agreement_with_the_printed_counts(verdicts, expected):
     assert (
         table[["group", "printed", "both_overfit", "neither_or_one", "says"]].apply(tuple, axis=1).tolist() == expected
     )
+
+
+def test_one_method_at_two_sizes_is_no_pair_of_methods():
+    made = [
+        each for n in (300, 1000) for each in three(task="t", method="vpt_deep", task_group="structured", n_train=n)
+    ]
+    assert measure(made).printed.empty

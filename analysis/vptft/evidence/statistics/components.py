@@ -7,6 +7,7 @@ way round. This is the two-way random-effects layout of Cornfield and Tukey 1956
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from scipy import optimize, stats
@@ -61,18 +62,18 @@ class Estimate(Interval):
 def components(draws: Sequence[PairedDraw]) -> Components:
     """Split the variance of the mean difference over ``draws`` into training draws and image groups.
 
-    Where all draws were tested on the same groups, with mean squares of draws, groups and rest,
-    var = (MS_draws + MS_groups - MS_rest) / (k G), the rest being counted in both others. Where they were tested on
-    images of their own, the spread between draws holds everything. With one draw only images are left, and what the
-    interval says holds for these weights alone.
+    Where all draws were tested on the same groups, with mean squares of draws, groups and rest, var = (MS_draws +
+    MS_groups - MS_rest) / (k G), the rest being counted in both others. Where a draw lacks some of the others' groups,
+    those that all share tell of the images. Where draws were tested on images of their own, the spread between draws
+    holds everything. With one draw only images are left, and what the interval says holds for these weights alone.
     """
     means = np.array([draw.differences.mean() for draw in draws])
     value, k = float(means.mean()), len(draws)
     of_draws = _part(means) if k > 1 else NOTHING
-    names = [np.unique(draw.groups) for draw in draws]
-    if any(not np.array_equal(groups, names[0]) for groups in names):
+    shared = reduce(np.intersect1d, [draw.groups for draw in draws])
+    if k > 1 and len(shared) < 2 and any(len(np.unique(draw.groups)) > len(shared) for draw in draws):
         return Components(value=value, draws=of_draws, images=NOTHING)
-    scores = np.stack([_group_scores(draw, value) for draw in draws])  # (k, G)
+    scores = np.stack([_group_scores(draw, value, shared) for draw in draws])  # (k, G)
     if scores.shape[1] < 2:
         return Components(value=value, draws=of_draws, images=UNKNOWN)
     of_groups = _part(scores.mean(axis=0))
@@ -149,11 +150,12 @@ def _summed(parts: Sequence[Part], weights: np.ndarray) -> Part:
     return Part(variance=total, df=float(total**2 / np.sum(variances**2 / [part.df for part in parts])))
 
 
-def _group_scores(draw: PairedDraw, value: float) -> np.ndarray:
-    """Influence of each group on the mean over images, ``(G,)``: their mean is the draw's mean minus ``value``."""
-    _, member_of = np.unique(draw.groups, return_inverse=True)
-    sums = np.bincount(member_of, weights=draw.differences - value)
-    return np.asarray(sums * len(sums) / len(draw.differences))
+def _group_scores(draw: PairedDraw, value: float, groups: np.ndarray) -> np.ndarray:
+    """Influence of each of these groups on the mean over their images: the mean is theirs minus ``value``."""
+    there = np.isin(draw.groups, groups)
+    _, member_of = np.unique(draw.groups[there], return_inverse=True)
+    sums = np.bincount(member_of, weights=draw.differences[there] - value)
+    return np.asarray(sums * len(sums) / there.sum())
 
 
 def _part(means: np.ndarray) -> Part:

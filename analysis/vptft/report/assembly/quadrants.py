@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vptft.checkpoints.pairs import RunPair
+from vptft.checkpoints.pairs import RunPair, require_one_setting
 from vptft.data import registry
 from vptft.data.tasks import NEAR_OBJECTIVES
 from vptft.errors import SettingsError, VptftError
@@ -26,7 +26,8 @@ def quadrant_plane(
     boundary: plane.Kind | None = None,
     folder: Path | None = None,
 ) -> plane.Quadrants:
-    """Quadrants of run pairs, given each task's distance and, where it was measured, its disparity."""
+    """Quadrants of run pairs of one setting, given each task's distance and, where measured, its disparity."""
+    require_one_setting(pairs)
     known = dict(disparities or {})
     inputs = {
         "runs": [[identity(pair.vpt), identity(pair.ft)] for pair in pairs],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vptft.checkpoints.native import Run
-from vptft.checkpoints.pairs import RunPair, pair_runs
+from vptft.checkpoints.pairs import RunPair, pair_runs, require_one_setting
 from vptft.data import registry
 from vptft.errors import NotApplicable, VptftError
 from vptft.features.extractors import Extractor, load_extractor
@@ -241,6 +241,7 @@ class RunStudy:
 
     def scores_of(self, pair: RunPair) -> AttentionScores:
         """Maps of a pair with their scores; enough images are kept to be looked at."""
+        require_one_setting(self.pairs)
         sizes = self.sizes
         # What is slow is made for the images that a page shows, those of each task's first pair.
         kinds = tuple(METHODS) if pair in self.first else KINDS

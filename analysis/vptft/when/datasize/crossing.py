@@ -113,8 +113,6 @@ def _images(x: float) -> float:
 
 def outcome_of(line: Line, crossing: Crossing, least: float, most: float) -> Outcome:
     """Who is ahead over the measured sizes ``least`` to ``most``, or who overtakes within them."""
-    if not math.isfinite(crossing.n) and crossing.kind != "nowhere":
-        return "open"
     middle = line.at((math.log2(least) + math.log2(most)) / 2)
     if crossing.kind == "interval":
         apart = crossing.low > most or crossing.high < least

@@ -112,11 +112,11 @@ def _of_draws(draws: Draws, x: np.ndarray) -> Line:
     )  # fmt: skip
 
 
-def _bends(draws: Draws, x: np.ndarray) -> bool:
-    """Whether the quadratic contrast, orthogonal to level and slope, has an interval without zero."""
+def _bends(draws: Draws, x: np.ndarray) -> bool | None:
+    """Whether the quadratic contrast, orthogonal to level and slope, has an interval without zero; None without one."""
     contrast = np.linalg.qr(np.vander(x - x.mean(), 3, increasing=True))[0][:, 2]
     found = nested_interval([combined(draws, contrast)], [1.0])
-    return not found.low <= 0 <= found.high
+    return None if math.isnan(found.low) else not found.low <= 0 <= found.high
 
 
 def _secant(draws: Draws, x: np.ndarray) -> Line | None:

@@ -25,18 +25,30 @@ PREDICTED: dict[str, Literal[1, -1]] = {"W1": -1, "W2": 1}
 SIDES = {"W1": "data far from the reference", "W2": "a far objective"}
 
 
-def findings_of(pairs: Sequence[TaskPair], data_is_far: Sequence[bool]) -> tuple[Finding, ...]:
+def findings_of(
+    pairs: Sequence[TaskPair], data_is_far: Sequence[bool | None], *, chosen_by_gaps: bool = False
+) -> tuple[Finding, ...]:
     """Judge W1, W2 and W5 on tasks of one pretraining objective, corrected together.
 
     Where every task has a designed factor level and per-image outcomes, contrasts are about these tasks, by variance
-    components. Elsewhere tasks are a sample: Welch's interval, and the p of exchanging tasks between the sides.
+    components. Elsewhere tasks are a sample: Welch's interval, and the p of exchanging tasks between the sides. Tasks
+    whose side of the data's boundary is not known (None) say nothing of W1; a boundary that was ``chosen_by_gaps`` has
+    sides that differ by that choice, and W1 is not judged.
     """
-    data, objective = np.array(data_is_far, dtype=bool), np.array([pair.objective_is_far for pair in pairs])
-    claims = [claim for claim in (_claim("W1", pairs, data), _claim("W2", pairs, objective)) if claim is not None]
-    crossed = _crossed(pairs, objective, data)
-    if isinstance(crossed, Finding):
-        return (*decide(claims), crossed)
-    return decide([*claims, crossed])
+    placed = [(pair, far) for pair, far in zip(pairs, data_is_far, strict=True) if far is not None]
+    data, objective = np.array([far for _, far in placed], dtype=bool), np.array([p.objective_is_far for p in pairs])
+    of_data: Claim | Finding | None = _claim("W1", [pair for pair, _ in placed], data)
+    if chosen_by_gaps and isinstance(of_data, Claim):
+        why = "the boundary was fitted to the gaps it would be judged by"
+        of_data = Finding(
+            hypothesis="W1", statement=of_data.statement, verdict="not applicable", reason=why, n=of_data.n
+        )
+    crossed = _crossed(pairs, objective, data if len(placed) == len(pairs) else None)
+    found = [each for each in (of_data, _claim("W2", pairs, objective), crossed) if each is not None]
+    return (
+        *decide([each for each in found if isinstance(each, Claim)]),
+        *(each for each in found if isinstance(each, Finding)),
+    )
 
 
 def _designed(pairs: Sequence[TaskPair]) -> bool:
@@ -54,7 +66,7 @@ def _seeds(pairs: Sequence[TaskPair]) -> int | None:
 
 def _claim(hypothesis: Literal["W1", "W2"], pairs: Sequence[TaskPair], far: np.ndarray) -> Claim | None:
     """Mean gap on the far side minus the near side; None where one side has no task."""
-    if far.all() or not far.any():
+    if far.all() or not far.any():  # as with no task at all
         return None
     effect: Interval
     if _designed(pairs):
@@ -75,11 +87,12 @@ def _claim(hypothesis: Literal["W1", "W2"], pairs: Sequence[TaskPair], far: np.n
     )
 
 
-def _crossed(pairs: Sequence[TaskPair], objective: np.ndarray, data: np.ndarray) -> Claim | Finding:
+def _crossed(pairs: Sequence[TaskPair], objective: np.ndarray, data: np.ndarray | None) -> Claim | Finding:
     """W5: the designed interaction, the regression's where tasks are observed and many, or why there is neither."""
+    n = len(pairs)
     effect: Interval
     predicted: Literal[1, -1]
-    if _designed(pairs):
+    if data is not None and _designed(pairs):
         what = "Change of the gap (VPT - FT) from near to far data under a near objective, minus under a far one"
         if len(set(zip(objective.tolist(), data.tolist(), strict=True))) < 4:
             return _not_applicable(what, "a quadrant has no task", pairs)
@@ -91,6 +104,10 @@ def _crossed(pairs: Sequence[TaskPair], objective: np.ndarray, data: np.ndarray)
         if TERMS[-1] not in terms_for(len(known)):
             needed = f"{TASKS_A_TERM * len(TERMS)} tasks with distance and disparity bear an interaction"
             return _not_applicable(what, f"{needed}; here are {len(known)}", pairs)
+        for axis in ("distance", "disparity"):
+            if np.ptp([getattr(pair, axis) for pair in known]) == 0:
+                return _not_applicable(what, f"all tasks have the same {axis}", pairs)
+        n = len(known)
         effect, p = _product_term(known)
         predicted = 1
     return Claim(
@@ -99,7 +116,7 @@ def _crossed(pairs: Sequence[TaskPair], objective: np.ndarray, data: np.ndarray)
         effect=effect,
         predicted=predicted,
         p=p,
-        n=len(pairs),
+        n=n,
         n_seeds=_seeds(pairs),
     )
 

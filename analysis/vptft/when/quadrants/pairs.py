@@ -7,6 +7,8 @@ import numpy as np
 from vptft.evidence.statistics.resampling import PairedDraw
 
 UNKNOWN = float("nan")
+ROUNDING = 1e-9
+"""Points below which a mean of counts is a tie."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,4 +53,5 @@ class TaskPair:
         """Accuracy of VPT minus FT in points, mean over seeds."""
         if not self.draws:
             return 100 * (self.accuracy_vpt - self.accuracy_ft)
-        return 100 * float(np.mean([draw.differences.mean() for draw in self.draws]))
+        mean = 100 * float(np.mean([draw.differences.mean() for draw in self.draws]))
+        return 0.0 if abs(mean) < ROUNDING else mean

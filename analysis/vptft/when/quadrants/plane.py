@@ -119,13 +119,17 @@ def measure(
     findings: list[Finding] = []
     for pretraining in sorted({pair.pretraining for pair in pairs}):
         chosen = [pair for pair in pairs if pair.pretraining == pretraining]
-        far = _is_far(chosen, _boundary(chosen, boundary, seed))
+        border = _boundary(chosen, boundary, seed)
+        far = _is_far(chosen, border)
         rows += [_row(pair, is_far, region) for pair, is_far in zip(chosen, far, strict=True)]
-        judged = [(pair, is_far) for pair, is_far in zip(chosen, far, strict=True) if not pair.few_groups]
-        cells += _cells(judged, region)
-        predictions += _predictions([pair for pair, _ in judged], seed)
+        judged = [pair for pair in chosen if not pair.few_groups]
+        sides = {pair.task: is_far for pair, is_far in zip(chosen, far, strict=True) if _placed(pair, border)}
+        cells += _cells([(pair, sides[pair.task]) for pair in judged if pair.task in sides], region)
+        predictions += _predictions(judged, seed)
         if judged:
-            findings += findings_of([pair for pair, _ in judged], [is_far for _, is_far in judged])
+            findings += findings_of(
+                judged, [sides.get(pair.task) for pair in judged], chosen_by_gaps=border.kind == "fitted"
+            )
     order = {pair.task: i for i, pair in enumerate(pairs)}
     return Quadrants(
         settings={**(settings or {}), "seed": seed, "region": region, "boundary": boundary},
@@ -199,9 +203,7 @@ def _cells(judged: Sequence[tuple[TaskPair, bool]], region: float) -> list[dict[
     out = []
     for objective_is_far in (False, True):
         for data_is_far in (False, True):
-            here = [
-                p for p, far in judged if p.objective_is_far == objective_is_far and far == data_is_far and _placed(p)
-            ]
+            here = [p for p, far in judged if p.objective_is_far == objective_is_far and far == data_is_far]
             if not here:
                 continue
             clear = np.array([np.sign(pair.gap_points) * is_clear(_gap(pair), region) for pair in here])
@@ -215,9 +217,9 @@ def _cells(judged: Sequence[tuple[TaskPair, bool]], region: float) -> list[dict[
     return out
 
 
-def _placed(pair: TaskPair) -> bool:
-    """Whether it is known on which side of the data's boundary the task lies."""
-    return pair.data_is_far is not None or bool(np.isfinite(pair.distance))
+def _placed(pair: TaskPair, boundary: Boundary) -> bool:
+    """Whether it is known on which side of this boundary the task lies."""
+    return pair.data_is_far is not None if boundary.kind == "design" else bool(np.isfinite(pair.distance))
 
 
 def _mean_gap(pairs: Sequence[TaskPair]) -> Interval:

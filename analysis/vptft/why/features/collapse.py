@@ -48,7 +48,7 @@ def collapse(x: np.ndarray, labels: np.ndarray) -> Collapse:
     from_centre = means - means.mean(axis=0)
     norms = np.linalg.norm(from_centre, axis=1)
     between = float(np.mean(np.square(norms)))
-    if between == 0:
+    if between <= (np.finfo(float).eps * np.abs(values).max()) ** 2 * values.shape[1]:
         return Collapse(nc1=float("inf"), nc2_norms=float("nan"), nc2_angles=float("nan"))
     unit = from_centre / np.maximum(norms, np.finfo(float).tiny)[:, None]
     cosines = (unit @ unit.T)[np.triu_indices(len(means), 1)]

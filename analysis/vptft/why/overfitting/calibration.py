@@ -102,12 +102,19 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def scaled_nll(logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, seed: int) -> float:
-    """Negative log likelihood at a temperature fitted on other images: two halves, whole groups, both ways."""
+    """Negative log likelihood at a temperature fitted on other images: two halves, whole groups, both ways.
+
+    NaN where a half has no error: its temperature is the lowest that may be, and would cost the other half's errors
+    dear, whatever their confidence.
+    """
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
         raise SettingsError("All test images are one group: a temperature cannot be fitted on one half of them.")
     in_first = (np.random.default_rng(seed).permutation(len(names)) < len(names) // 2)[member]
     total = 0.0
+    wrong = np.argmax(logits, axis=1) != labels
+    if not (wrong[in_first].any() and wrong[~in_first].any()):
+        return float("nan")
     for half in (in_first, ~in_first):
         fitted = temperature(logits[~half], labels[~half])
         total += nll(logits[half], labels[half], fitted) * int(half.sum())

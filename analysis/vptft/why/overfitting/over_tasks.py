@@ -149,7 +149,7 @@ def _fitted(found: Fit | None, gap: float, x: np.ndarray) -> dict[str, Any]:
 def _explainable(row: dict[str, Any], x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """What overfitting could explain at most, noise being what it is, and what it leaves of that."""
     nan = float("nan")
-    if not np.isfinite(row["reliability"]) or not np.ptp(y) > 0:
+    if not np.isfinite([row["reliability"], row["noise_sd"]]).all() or not np.ptp(y) > 0:
         return dict.fromkeys(
             ("explainable", "unexplained", "unexplained_low", "unexplained_high", "unexplained_p"), nan
         )

@@ -38,8 +38,10 @@ def agreement(cells: pd.DataFrame, *, vpt: str = "vpt_deep", ft: str = "ft") -> 
     wide = cells[cells["method"].isin([vpt, ft]) & (cells["n_seeds"] >= SEEDS_FOR_A_VERDICT)]
     groups = wide["task_group"].replace(VTAB_GROUPS)
     for group, (printed, of) in PRINTED.items():
-        verdicts = wide[groups == group].groupby("task")["verdict"].agg(list)
-        verdicts = verdicts[verdicts.map(len) == 2]
+        of_group = wide[groups == group].groupby("task")
+        # One cell of each method, or it is not known which to set beside which.
+        paired = of_group["method"].agg(lambda methods: sorted(methods) == sorted([vpt, ft]))
+        verdicts = of_group["verdict"].agg(list)[paired]
         if verdicts.empty:
             continue
         both = int(verdicts.map(lambda found: found == ["overfits"] * 2).sum())

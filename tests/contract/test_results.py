@@ -41,6 +41,7 @@ from vptft.when.sensitivity.measure import measure as measure_choices
 from vptft.why import overfitting
 from vptft.why.attention import comparison as attention_compared
 from vptft.why.attention import maps, scores
+from vptft.why.attention.score_settings import ScoreSettings, SeenImages
 from vptft.why.features import explanation as preservation
 from vptft.why.features.preservation import FeaturePreservation
 from vptft.why.landscape import lines, slices, surfaces
@@ -189,13 +190,13 @@ def attention(finished, masks):
 
 def attention_scores(finished, masks, **options):
     pixels = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    seen = scores.SeenImages(
+    seen = SeenImages(
         images=pixels / 128 - 1, pixels=pixels, labels=np.arange(6) % 3, ids=("0", "01", "NA", "a, b", "4", "5"),
         groups=("0", "0", "NA", "NA", "4", "4"), masks=masks,
     )  # fmt: skip
     return scores.measure(
         finished["vpt_deep"].model(), finished["ft"].model(), seen, task="NA", pretraining="random", draw=0,
-        options=scores.ScoreSettings(kinds=("rollout", "gradcam"), steps=2, **options), settings=SETTINGS,
+        options=ScoreSettings(kinds=("rollout", "gradcam"), steps=2, **options), settings=SETTINGS,
     )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from vptft.when.quadrants import plane
 from vptft.when.quadrants.pairs import TaskPair
 from vptft.why import overfitting
 from vptft.why.attention.maps import OUTCOMES, AttentionMaps
-from vptft.why.attention.scores import MASSES, SCORES, SIDES, AttentionScores
+from vptft.why.attention.score_settings import MASSES, SCORES, SIDES
+from vptft.why.attention.scores import AttentionScores
 from vptft.why.landscape.slices import LossSlice
 
 TASKS = ("photo/category", "photo/count", "plain/category", "plain/count")

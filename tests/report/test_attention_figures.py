@@ -17,7 +17,7 @@ from vptft.report.figures.attention_scores import (
 )
 from vptft.report.figures.style import to_svg
 from vptft.why.attention import comparison
-from vptft.why.attention.scores import FAITHFUL, SCORES
+from vptft.why.attention.score_settings import FAITHFUL, SCORES
 
 N = 16
 

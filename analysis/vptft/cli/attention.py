@@ -71,7 +71,7 @@ def attention(
     """
     from vptft.checkpoints.pairs import require_one_setting
     from vptft.report.assembly.attention import attention_comparison, attention_maps, attention_scores, pairs_of
-    from vptft.why.attention.scores import KINDS, ScoreSettings
+    from vptft.why.attention.score_settings import KINDS, ScoreSettings
 
     pairs = pairs_of(folders)
     require_one_setting(pairs)
@@ -160,7 +160,7 @@ def _draw_part(part: "AttentionScores", folder: Path, name: str) -> None:
     from vptft.report.figures.attention_grid import draw_attention_grid, save_maps
     from vptft.report.figures.attention_heads import draw_attention_heads
     from vptft.report.figures.style import save_figure
-    from vptft.why.attention.scores import RANDOM
+    from vptft.why.attention.score_settings import RANDOM
 
     for kind in part.kinds:
         if kind != RANDOM:

@@ -15,7 +15,8 @@ from vptft.why.attention import comparison, scores
 from vptft.why.attention.explanation import Masses, Part, gathered
 from vptft.why.attention.localisation import coverage
 from vptft.why.attention.maps import OUTCOMES
-from vptft.why.attention.scores import RANDOM, ScoreSettings, SeenImages, shown, targets
+from vptft.why.attention.score_settings import RANDOM, SCORES, ScoreSettings, SeenImages
+from vptft.why.attention.scores import shown, targets
 
 N = 12
 OPTIONS = ScoreSettings(kinds=("gradcam", "rollout"), sample=6, checked=6, steps=4, ways=("tokens",))
@@ -149,7 +150,7 @@ def test_slow_kinds_can_be_made_for_what_is_shown_alone_and_have_no_scores():
     made = np.isfinite(found.maps[:, 0, 1]).all(axis=(1, 2))
     np.testing.assert_array_equal(np.flatnonzero(made), np.sort(found.drawn))
     table = found.frame().query("map == 'integrated_gradients'")
-    assert table[list(scores.SCORES)].isna().all(axis=None)
+    assert table[list(SCORES)].isna().all(axis=None)
     assert set(found.curves["map"]) == {"gradcam", RANDOM}
     compared = comparison.measure([found]).frame()
     assert set(compared["map"]) == {"gradcam", RANDOM}

@@ -10,6 +10,7 @@ from vptft.data.images import ImageSet
 from vptft.report.assembly.samples import drawn, labels_of, masks_of, model_inputs
 from vptft.report.assembly.saved import identity, saved_or
 from vptft.why.attention import comparison, maps, scores
+from vptft.why.attention.score_settings import ScoreSettings, SeenImages, plain
 
 ALL = 10**9
 """More test images than any task has."""
@@ -54,14 +55,14 @@ def attention_maps(pair: RunPair, *, n_images: int, seed: int, folder: Path | No
 def attention_scores(
     pair: RunPair,
     *,
-    options: scores.ScoreSettings,
+    options: ScoreSettings,
     n_images: int | None = None,
     folder: Path | None = None,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> scores.AttentionScores:
     """Maps and scores of every test image, or of ``n_images`` drawn by the seed of ``options``."""
     inputs = {
-        "vpt": identity(pair.vpt), "ft": identity(pair.ft), "n_images": n_images, "options": scores.plain(options),
+        "vpt": identity(pair.vpt), "ft": identity(pair.ft), "n_images": n_images, "options": plain(options),
     }  # fmt: skip
 
     def make(settings: dict[str, Any]) -> scores.AttentionScores:
@@ -92,10 +93,10 @@ def attention_comparison(
     )
 
 
-def _seen(pair: RunPair, images: ImageSet) -> scores.SeenImages:
+def _seen(pair: RunPair, images: ImageSet) -> SeenImages:
     size = pair.vpt.info.image_size
     pixels = images.pixels(size)
-    return scores.SeenImages(
+    return SeenImages(
         images=model_inputs(pair.vpt, pixels), pixels=pixels, labels=labels_of(images), ids=images.ids,
         groups=images.groups, masks=masks_of(images, size),
     )  # fmt: skip

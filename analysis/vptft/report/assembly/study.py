@@ -31,7 +31,8 @@ from vptft.report.pages.study import LEFT_OUT
 from vptft.storage import slug, write_json
 from vptft.when.distribution.distance import DistanceSettings, SetDistance
 from vptft.why.attention.methods import METHODS
-from vptft.why.attention.scores import KINDS, AttentionScores, ScoreSettings
+from vptft.why.attention.score_settings import KINDS, ScoreSettings
+from vptft.why.attention.scores import AttentionScores
 from vptft.why.features.preservation import FeaturePreservation
 
 SHOWN = 4

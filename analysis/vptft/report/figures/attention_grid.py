@@ -26,7 +26,8 @@ from vptft.report.figures.style import (
 )
 from vptft.storage import atomic_path, slug
 from vptft.why.attention.methods import METHODS
-from vptft.why.attention.scores import RANDOM, SIDES, AttentionScores
+from vptft.why.attention.score_settings import RANDOM, SIDES
+from vptft.why.attention.scores import AttentionScores
 
 MASSES = {"patch": "patch_mass", "prompt": "prompt_mass", "object": "on_object"}
 """Lines under a map and their columns; masses where this kind of map has them."""

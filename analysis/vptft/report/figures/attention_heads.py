@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from vptft.errors import SettingsError
 from vptft.report.figures.attention import COLOURS
 from vptft.report.figures.style import FT, VPT, fitted, place, root, small, styled, table_of
-from vptft.why.attention.scores import SIDES, AttentionScores
+from vptft.why.attention.score_settings import SIDES
+from vptft.why.attention.scores import AttentionScores
 
 CELL = 0.34
 """Inches of one map."""

@@ -35,7 +35,7 @@ from vptft.report.figures.style import (
 )
 from vptft.why.attention.comparison import ALL, EVERY, AttentionComparison
 from vptft.why.attention.sanity import CLASS_KEPT, WEIGHTS_KEPT
-from vptft.why.attention.scores import RANDOM, SIDES
+from vptft.why.attention.score_settings import RANDOM, SIDES
 
 PANELS = {
     "on_object": "on the object",

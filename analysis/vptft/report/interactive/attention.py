@@ -14,7 +14,8 @@ from vptft.report.figures.attention import COLOURS, class_name
 from vptft.report.sections.parts import Widget
 from vptft.why.attention.maps import OUTCOMES, AttentionMaps
 from vptft.why.attention.methods import METHODS
-from vptft.why.attention.scores import RANDOM, SIDES, AttentionScores
+from vptft.why.attention.score_settings import RANDOM, SIDES
+from vptft.why.attention.scores import AttentionScores
 
 LOSSLESS = 112
 """Images up to so many pixels a side are kept as they are; larger ones as JPEG, or a page would be of 10s of MB."""

@@ -8,7 +8,8 @@ from vptft.report.interactive.attention import attention_viewer
 from vptft.report.pages import words
 from vptft.report.sections.parts import Analysis, Context, Picture, Widget
 from vptft.storage import slug
-from vptft.why.attention.scores import RANDOM, AttentionScores
+from vptft.why.attention.score_settings import RANDOM
+from vptft.why.attention.scores import AttentionScores
 
 CAUTION = (
     "Shown is the first seed's pair of each task. A few images show what maps look like, not who looks better: that is "

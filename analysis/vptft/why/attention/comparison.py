@@ -19,7 +19,8 @@ from vptft.evidence.statistics.components import Components, Estimate, component
 from vptft.evidence.statistics.resampling import Interval, PairedDraw
 from vptft.evidence.verdicts import Claim, decide
 from vptft.why.attention.maps import OUTCOMES
-from vptft.why.attention.scores import RANDOM, SCORES, SIDES, AttentionScores
+from vptft.why.attention.score_settings import RANDOM, SCORES, SIDES
+from vptft.why.attention.scores import AttentionScores
 
 PRIMARY_MAPS = ("gradcam", "relevance")
 """The paper's own kind of map, and the one of attention that knows the class; fixed before any score was seen."""

@@ -77,6 +77,16 @@ def test_other_weights_with_the_same_predictions_are_taken_and_said(copied, toy_
     again.model()
 
 
+def test_what_started_from_a_run_goes_on_after_that_was_rebuilt_elsewhere(copied, toy_task):
+    later = copied["ft_then_pt"]
+    earlier = told_otherwise(copied["ft"], model_sha256="0" * 64)
+    path = later.folder / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "base": {**later.info.base, "model_sha256": "0" * 64}}))
+    rebuild(earlier, task=toy_task)
+    assert load_run(earlier.folder).info.rebuilt_of == ["0" * 64]
+    load_run(later.folder).model()
+
+
 def test_other_predictions_are_refused_and_kept_beside(copied, toy_task):
     kept = copied["ft"].predictions()
     run = told_otherwise(copied["ft"], model_sha256="0" * 64)

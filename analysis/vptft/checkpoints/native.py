@@ -73,7 +73,8 @@ class RunInfo:
     is the hash of the tuned tensors and ``prompts`` the prompts they belong to; ``probe_layers`` are the layers its
     head reads, where not the last alone. ``base`` names the run it started from, by its folder relative to this one and
     the hash of its tensors; None for the backbone as it was pretrained. ``search`` holds the trials that chose its
-    learning rate, ``notes`` what must be known before its number is used.
+    learning rate, ``notes`` what must be known before its number is used. ``rebuilt_of`` are the hashes of tensors that
+    stood here before it was trained again on another machine, the oldest first: what started from them may go on.
 
     A run converted from another program's checkpoint has ``imported``: its source, what could not be known, and its
     recipe. What that program did not tell is None. Its network is described by ``shape`` (and ``adapters``), and its
@@ -112,6 +113,7 @@ class RunInfo:
     base: dict[str, Any] | None = None
     search: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+    rebuilt_of: list[str] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, values: Any, path: Path) -> Self:
@@ -222,7 +224,7 @@ class Run:
             found = load_run(Path(os.path.normpath(self.folder / str(self.info.base["folder"]))))
         except CheckpointError as error:
             raise CheckpointError(f"{self.folder} started from another run. {error.problem}", error.hint) from error
-        if found.info.model_sha256 != self.info.base.get("model_sha256"):
+        if self.info.base.get("model_sha256") not in (found.info.model_sha256, *found.info.rebuilt_of):
             raise CheckpointError(f"{found.folder} is no longer the run that {self.folder} started from.")
         return found
 

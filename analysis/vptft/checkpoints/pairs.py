@@ -52,13 +52,13 @@ def require_one_setting(pairs: Sequence[RunPair]) -> None:
     SettingsError
         A task has several training sizes, image sizes or backbones.
     """
-    found: dict[str, set[tuple[int, int, str]]] = {}
+    found: dict[str, set[tuple[int | None, int, str]]] = {}
     for pair in pairs:
         info = pair.vpt.info
         found.setdefault(info.task, set()).add((info.n_train, info.image_size, info.backbone))
     for task, settings in found.items():
         if len(settings) > 1:
-            told = "; ".join(f"{n} images, {size} px, {backbone}" for n, size, backbone in sorted(settings))
+            told = "; ".join(f"{n} images, {size} px, {backbone}" for n, size, backbone in sorted(settings, key=str))
             raise SettingsError(
                 f"{task} has runs of several settings, which are no seeds of one: {told}.",
                 "Give the folders of one setting; `vptft-analyze datasize` and `sensitivity` compare several.",

@@ -124,7 +124,10 @@ def _accepted(run: Run, made: Run) -> Rebuilt:
             f"The other result lies in {made.folder}.",
         )
     note = f"rebuilt on another machine: {100 * agreeing:.1f}% of the test predictions agree with those kept"
-    info = replace(run.info, model_sha256=made.info.model_sha256, notes=[*run.info.notes, note])
+    info = replace(
+        run.info, model_sha256=made.info.model_sha256, notes=[*dict.fromkeys([*run.info.notes, note])],
+        rebuilt_of=[*run.info.rebuilt_of, run.info.model_sha256],
+    )  # fmt: skip
     return Rebuilt(run=Run(folder=run.folder, info=info), exact=False, agreeing=agreeing)
 
 

@@ -2,6 +2,9 @@ import json
 
 import jsonschema
 
+from vptft.checkpoints.native import find_runs
+from vptft.errors import NotApplicable
+from vptft.report.assembly.study import RunStudy
 from vptft.report.pages.findings import SCHEMA
 
 
@@ -28,3 +31,31 @@ def test_why_without_a_pair_is_refused(call, both):
     result = call("why", both / "ft")
     assert result.exit_code == 1
     assert "No pair of vpt_deep and ft" in result.stderr
+
+
+def test_why_takes_no_images_or_enough_of_them(parsed, both, tmp_path, call):
+    few = call("why", both, "--images", "5", "-o", tmp_path / "out")
+    assert few.exit_code == 2
+    assert "5 is neither 0 nor at least 30" in few.stderr
+    out = tmp_path / "none"
+    parsed("why", both, "--reference", "squares", "--images", "0", "--no-pdf", "-o", out)
+    assert (out / "results" / "attention").is_dir()
+    assert not (out / "results" / "attention-scores").exists()
+    assert not (out / "results" / "features").exists()
+
+
+def test_of_many_reasons_the_first_are_told_and_the_others_counted(both, tmp_path):
+    study = RunStudy(runs=find_runs([both]), out=tmp_path, reference="squares")
+
+    def fails(number):
+        def go():
+            raise NotApplicable(f"run {number} has no weights.")
+
+        return go
+
+    for number in (0, 0, 1, 2, 3, 4):
+        study.tried("landscape", fails(number))()
+    assert study.left_out["landscape"] == (
+        "run 0 has no weights; run 1 has no weights; run 2 has no weights; and 2 more"
+    )
+    assert json.loads((tmp_path / "results" / "left_out.json").read_text()) == study.left_out

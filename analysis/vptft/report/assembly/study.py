@@ -39,6 +39,10 @@ SHOWN = 4
 """Images of each outcome that a page can show of a pair."""
 
 
+REASONS = 3
+"""Reasons that are told of an analysis that could not be made; one run too few often means all of its kind."""
+
+
 @dataclass(frozen=True)
 class Step:
     """A part of a study: its label, its share of the time, and what it does."""
@@ -109,7 +113,7 @@ class RunStudy:
             first.setdefault(pair.vpt.info.task, pair)
         self.first = [first[task] for task in dict.fromkeys(pair.vpt.info.task for pair in self.pairs)]
         self.tasks = list(dict.fromkeys(pair.vpt.info.task for pair in self.pairs))
-        self.left_out: dict[str, str] = {}
+        self._reasons: dict[str, list[str]] = {}
 
     @property
     def results(self) -> Path:
@@ -145,6 +149,15 @@ class RunStudy:
                     yield Step(f"curvature: {run.label}", 100, self.tried("curvature", partial(self.curvature_of, run)))
             yield Step("escape test", 300, self.tried("escape", self.escape))
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why what could not be measured was not, by analysis; of many reasons the first ones."""
+        told = {key: list(dict.fromkeys(reasons)) for key, reasons in self._reasons.items()}
+        return {
+            key: "; ".join([*each[:REASONS], *([f"and {len(each) - REASONS} more"] if len(each) > REASONS else [])])
+            for key, each in told.items()
+        }
+
     def tried(self, key: str, measure: Callable[[], object]) -> Callable[[], None]:
         """Measure, and keep the reason where it cannot be."""
 
@@ -152,7 +165,7 @@ class RunStudy:
             try:
                 measure()
             except VptftError as error:
-                self.left_out[key] = "; ".join(filter(None, (self.left_out.get(key), error.problem.rstrip("."))))
+                self._reasons.setdefault(key, []).append(error.problem.rstrip("."))
                 write_json(self.results / LEFT_OUT, self.left_out)
 
         return go

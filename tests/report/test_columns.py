@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from report.builders import make_curves, make_scores
-from vptft.report.sections import attention_scores, overfitting
+from report.builders import TASKS, make_curves, make_quadrants, make_scores
+from vptft.report.sections import attention_scores, overfitting, quadrants
 from vptft.report.sections.columns import Column, table
 from vptft.report.sections.parts import Table
 from vptft.why.attention import comparison
@@ -72,3 +72,17 @@ def test_scores_of_all_images_stand_in_the_table_with_what_fails(score):
     assert shown[-1] == row["failed"].item()
     assert len(masses.rows) == len(result.masses)
     assert outcomes.rows[0][0] == "a"
+
+
+def test_a_measure_that_contradicts_the_grouping_by_hand_is_told():
+    plain = make_quadrants()
+    assert quadrants.ANALYSIS.notes([plain]) == []
+    assert "disparity" not in quadrants.ANALYSIS.tables([plain])[0].columns
+    sides = plain.frame()["objective_is_far"]
+    agreeing = replace(plain, table=plain.frame().assign(disparity=np.where(sides, 0.9, 0.1)))
+    assert quadrants.ANALYSIS.notes([agreeing]) == []
+    contrary = agreeing.frame().assign(disparity=np.where(np.arange(len(sides)) == 0, 0.97 - 0.9 * sides, 0.9 * sides))
+    (note,) = quadrants.ANALYSIS.notes([replace(plain, table=contrary)])
+    assert f"disagree on {TASKS[0]} (" in note
+    assert not any(task in note for task in TASKS[1:])
+    assert "disparity" in quadrants.ANALYSIS.tables([agreeing])[0].columns

@@ -46,8 +46,9 @@ def why(
     """Measure everything that applies to the runs, and write one page that argues, with figures, tables and a PDF.
 
     Results are kept in OUT/results: interrupted, the same command goes on; a result that is deleted is made again,
-    and nothing else. 42 runs of a ViT-S at 56 px took 37 minutes of one core, and 2 the second time. Beside the page:
-    figures (PDF, SVG, PNG), tables (LaTeX, CSV), findings.json with its schema, provenance.json, report.pdf.
+    and nothing else. 42 runs of a ViT-S at 56 px took 37 minutes of one core with AVX-512, 90 of a busy one without,
+    and 2 the second time. Beside the page: figures (PDF, SVG, PNG), tables (LaTeX, CSV), findings.json with its schema,
+    provenance.json, report.pdf.
 
     Example: `vptft-analyze why checkpoints/suite -o reports/mine`
     """

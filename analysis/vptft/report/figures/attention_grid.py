@@ -77,7 +77,7 @@ def draw_attention_grid(
             _head(top, first["outcome"], result.outcome_counts()[first["outcome"]], len(names))
         for row, (side, look) in enumerate(zip(SIDES, (VPT, FT), strict=True), start=1):
             here = of[name, side]
-            values = [f"{here[column_of]:.2f}" for column_of in known.values()]
+            values = [f"{round(here[told], 2) + 0:.2f}".replace("-", "−") for told in known.values()]
             axes = cell_of(figure, grid, row, column, look.label, values, cell)
             if column == 0:
                 write_at(axes, 0.0, "right", list(known), 60)

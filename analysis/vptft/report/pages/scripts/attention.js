@@ -126,7 +126,7 @@ function attention(stage, data) {
       "div", {}, canvas, make("div", { class: `side ${image.right[number] ? "right" : "wrong"}` }, ...said),
       ...(found.masses ? [bar(found.masses)] : []),
       ...(found.object == null ? [] : [make("div", { class: "mass" }, `on the object ${found.object.toFixed(2)}`)]),
-      ...(found.gap == null ? [] : [make("div", { class: "mass" }, `completeness gap ${(100 * found.gap).toFixed(0)}%`)]),
+      ...(found.gap == null ? [] : [make("div", { class: "mass" }, `completeness gap ${figures(Math.round(100 * found.gap) + 0)}%`)]),
     );
   }
 

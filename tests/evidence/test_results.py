@@ -146,3 +146,10 @@ def test_a_result_says_that_it_has_no_table_and_no_findings():
     with pytest.raises(TypeError, match="Bare has no table"):
         Bare(settings={}).frame()
     assert Bare(settings={}).findings() == ()
+
+
+def test_a_file_takes_no_result(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StorageError, match="file cannot take a result: Not a directory"):
+        sample().save(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"

@@ -38,7 +38,10 @@ class Result:
 
     def save(self, folder: Path) -> None:
         """Write ``result.json``, one CSV a table, and ``arrays.npz``; the JSON last, so it marks completeness."""
-        (folder / "result.json").unlink(missing_ok=True)
+        try:
+            (folder / "result.json").unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{folder} cannot take a result: {error.strerror}.", "Give a folder.") from error
         tables: dict[str, dict[str, str]] = {}
         plain: dict[str, Any] = {"analysis": self.analysis, "tables": tables}
         arrays: dict[str, np.ndarray] = {}

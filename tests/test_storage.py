@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,8 +120,14 @@ def test_a_folder_in_the_way_is_a_storage_error(tmp_path):
 
 
 def test_a_lock_that_cannot_be_taken_is_a_storage_error(tmp_path):
-    (tmp_path / "run.lock").mkdir()
+    (tmp_path / ".run.lock").mkdir()
     with pytest.raises(StorageError, match="run could not be written"), lock(tmp_path / "run"):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a place where no file can be made")
+def test_a_lock_where_no_file_can_be_made_is_refused_at_once():
+    with pytest.raises(StorageError, match="could not be written"), lock(Path("/proc/run")):
         pass
 
 

@@ -96,10 +96,16 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
 
 @contextmanager
 def lock(target: Path) -> Iterator[None]:
-    """Hold ``target`` alone among processes for as long as the block runs."""
-    guard = FileLock(f"{target}.lock")
+    """Hold ``target`` alone among processes for as long as the block runs.
+
+    A hidden file beside it stays: removing it would let two processes each hold a file of that name.
+    """
+    guard = FileLock(target.with_name(f".{target.name.removeprefix('.')}.lock"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # FileLock tries for ever where a file cannot be made.
+        with Path(guard.lock_file).open("ab"):
+            pass
         guard.acquire()
     except OSError as error:
         raise _refused(target, error) from error

@@ -77,6 +77,34 @@ def test_options_reach_the_analysis(parsed, squares, image_folder, tmp_path):
     assert set(result.classes["against"]) == {"all", "same class"}
 
 
+def test_classes_are_shown_and_in_the_json(parsed, call, squares, image_folder):
+    words = ("fid", image_folder / "red", squares, *ALONE, "--per-class")
+    (row,) = parsed(*words)
+    assert sorted(each["class"] for each in row["classes"]) == ["blue", "green", "red"]
+    shown = call(*words).stdout
+    assert "Class by class" in shown
+    assert "green" in shown
+
+
+def test_sets_that_are_the_same_and_neighbours_that_are_not_there_are_said(parsed, call, squares, image_folder):
+    result = call("fid", squares, squares, *ALONE)
+    assert f"warning: {squares} and {squares} are the same images" in result.stderr
+    result = call("fid", squares, image_folder / "red", *ALONE, "--neighbours", 10)
+    assert "too few images for 10 neighbours, so no precision or recall" in result.stderr
+    assert "same images" not in result.stderr
+
+
+def test_statistics_of_pixels_are_compared_in_the_components_of_pixels(parsed, call, image_folder, tmp_path):
+    folders = {name: image_folder / name for name in ("red", "green")}
+    files = {name: tmp_path / f"{name}.npz" for name in folders}
+    for name, folder in folders.items():
+        assert call("fid", "stats", folder, "--extractor", "pixels:4", "-o", files[name]).exit_code == 0
+    (of_files,) = parsed("fid", *files.values())
+    (of_folders,) = parsed("fid", *folders.values(), "--extractor", "pixels:4", "--alone")
+    assert (of_files["measure_name"], of_files["dimensions"]) == (of_folders["measure_name"], of_folders["dimensions"])
+    assert of_files["distance"] == pytest.approx(of_folders["distance"])
+
+
 def test_small_and_broken_sets_are_warned_of_on_stderr(call, squares, image_folder, tmp_path):
     shutil.copytree(image_folder / "red", tmp_path / "some")
     (tmp_path / "some" / "bad.png").write_text("no image")
@@ -143,6 +171,7 @@ def test_what_is_missing_or_twice_is_said(call, shards, tmp_path):
     part = call("fid", "merge", shards[0], shards[2], "-o", tmp_path / "merged.npz")
     assert part.exit_code == 0
     assert "missing are shards 1/3" in part.stderr
+    assert "missing are shards 1/3" in call("fid", tmp_path / "merged.npz", shards[1]).stderr
     twice = call("fid", "merge", shards[0], shards[0], "-o", tmp_path / "twice.npz")
     assert twice.exit_code == 1
     assert "both hold shard 0/3; it would count twice" in twice.stderr
@@ -165,7 +194,12 @@ def test_another_programs_statistics_are_taken_at_their_word(parsed, call, squar
 
 @pytest.mark.parametrize(
     ("shard", "code", "said"),
-    [("3/3", 1, "got 3/3"), ("1", 2, "written I/N"), ("-1/3", 2, "written I/N"), ("2/99", 1, "Shard 2/99 .* no image")],
+    [
+        ("3/3", 2, "got '3/3'"),
+        ("1", 2, "written I/N"),
+        ("-1/3", 2, "written I/N"),
+        ("2/99", 1, "Shard 2/99 .* no image"),
+    ],
 )
 def test_a_shard_that_is_not_one_is_refused(call, squares, tmp_path, shard, code, said):
     result = call("fid", "stats", squares, "--extractor", "tiny:32", "--shard", shard, "-o", tmp_path / "x.npz")

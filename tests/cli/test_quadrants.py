@@ -12,7 +12,9 @@ def both(train, squares, tmp_path):
 
 
 def test_quadrants_give_one_row_a_task(parsed, both, squares):
-    (row,) = parsed("quadrants", both, "--reference", squares, "--extractor", "tiny:32", "--images", 20)
+    (plane,) = parsed("quadrants", both, "--reference", squares, "--extractor", "tiny:32", "--images", 20).values()
+    (row,) = plane["rows"]
+    assert {(each["hypothesis"], each["verdict"]) for each in plane["findings"]} == {("W5", "not applicable")}
     assert (row["task"], row["objective"], row["n_seeds"]) == (squares, "classification", 1)
     runs = {method: load_run(both / method).info.test_accuracy for method in ("vpt_deep", "ft")}
     assert (row["accuracy_vpt"], row["accuracy_ft"]) == pytest.approx((runs["vpt_deep"], runs["ft"]))
@@ -30,6 +32,14 @@ def test_quadrants_warn_of_confounds(call, train, squares, tmp_path):
     assert "warning: the two sides differ in more than the method: weight decay: 0.01 vs 0.5" in result.stderr
 
 
+def test_a_run_without_a_partner_is_named(call, both, train, squares, tmp_path):
+    train(squares, both / "lone", "--method", "ft", "--seed", "5")
+    result = call("quadrants", both, "--reference", squares, "--extractor", "tiny:32", "--images", 20)
+    assert result.exit_code == 0
+    assert f"warning: {both / 'lone'} is left out: ft without a partner" in result.stderr
+    assert result.stderr.count("without a partner") == 1
+
+
 def test_quadrants_write_figures_for_one_column_and_for_two(call, both, squares, tmp_path):
     arguments = ("--reference", squares, "--extractor", "tiny:32", "--images", 20, "-o", tmp_path / "out")
     result = call("quadrants", both, *arguments)
@@ -40,11 +50,13 @@ def test_quadrants_write_figures_for_one_column_and_for_two(call, both, squares,
 
 
 def test_quadrants_of_the_papers_tables(parsed, call, tmp_path):
-    rows = parsed("quadrants", "--published")
-    assert len(rows) == 5 + 19
+    planes = parsed("quadrants", "--published")
+    assert {name: len(plane["rows"]) for name, plane in planes.items()} == {"quadrants-fgvc": 5, "quadrants-vtab": 19}
+    rows = [row for plane in planes.values() for row in plane["rows"]]
     assert sum(row["distance"] is not None for row in rows) == 5
     result = call("quadrants", "--published", "-o", tmp_path)
-    assert "W2 inconclusive" in result.stderr
+    assert "W2" in result.stdout
+    assert "inconclusive" in result.stdout
     assert (tmp_path / "figures" / "quadrants-fgvc-column.pdf").is_file()
     assert (tmp_path / "figures" / "gaps-vtab.pdf").is_file()
 
@@ -52,7 +64,7 @@ def test_quadrants_of_the_papers_tables(parsed, call, tmp_path):
 def test_quadrants_of_a_table(parsed, tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("task,accuracy_vpt,accuracy_ft,distance,objective_is_far\na,71,70,10,false\nb,50,55.5,,true\n")
-    first, second = parsed("quadrants", path)
+    first, second = parsed("quadrants", path)["quadrants"]["rows"]
     assert (first["gap_points"], first["distance"], first["winner"]) == (pytest.approx(1), 10, "vpt")
     assert (second["gap_points"], second["distance"], second["winner"]) == (pytest.approx(-5.5), None, "ft")
 

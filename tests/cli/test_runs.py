@@ -69,6 +69,26 @@ def test_what_train_does_not_know_it_says_with_the_nearest(call, words, said, tm
     assert not (tmp_path / "run").exists()
 
 
+def test_an_image_size_that_the_patches_do_not_fill_is_refused(call, squares, tmp_path):
+    result = call("train", squares, "--backbone", "tiny", "--image-size", 13, "-o", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "patches of 8 px, so 13 px would lose a border" in result.stderr
+
+
+def test_a_setting_that_changes_nothing_is_said(call, squares, tmp_path):
+    words = ("train", squares, "--backbone", "tiny", "--image-size", 32, "--epochs", 1, "--prompt-length", 3)
+    assert "note: ft has no prompt_length" in call(*words, "--method", "ft", "-o", tmp_path / "ft").stderr
+    assert "has no" not in call(*words, "--method", "vpt_deep", "-o", tmp_path / "vpt").stderr
+
+
+def test_a_folder_that_is_no_task_is_told_how_it_becomes_one(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    result = call("train", "mine")
+    assert result.exit_code == 1
+    assert "`vptft-analyze tasks add NAME mine` makes it a task" in result.stderr
+
+
 def test_a_folder_of_another_run_is_refused(call, train, squares, tmp_path):
     folder = train(squares, tmp_path / "run")
     result = call("train", squares, "--backbone", "tiny", "--image-size", 32, "-o", folder)

@@ -16,9 +16,14 @@ def test_a_folder_is_added_listed_and_forgotten(call, parsed, image_folder):
     (row,) = [row for row in parsed("tasks", "list") if row["name"] == "squares"]
     assert (row["objective"], row["classes"], row["available"]) == ("counting", 3, True)
     assert str(image_folder) in row["source"]
-    assert call("tasks", "forget", "squares").exit_code == 0
+    assert parsed("tasks", "forget", "squares") == {"forgotten": "squares"}
     assert not [row for row in parsed("tasks", "list") if row["name"] == "squares"]
     assert (image_folder / "red" / "0.png").is_file()
+
+
+def test_what_was_added_is_told_in_json(parsed, image_folder):
+    told = parsed("tasks", "add", "squares", image_folder)
+    assert (told["name"], told["images"], told["classes"]) == ("squares", 30, 3)
 
 
 def test_everything_with_a_name_is_listed_with_where_it_comes_from(call, parsed):

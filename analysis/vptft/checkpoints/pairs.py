@@ -44,6 +44,13 @@ def pair_runs(runs: Iterable[Run], *, method: str = "vpt_deep", against: str = "
     return pairs
 
 
+def unpaired(runs: Iterable[Run], pairs: Sequence[RunPair]) -> list[Run]:
+    """Runs of the paired methods that found no partner, so nothing that is paired tells of them."""
+    paired = {run.folder for pair in pairs for run in (pair.vpt, pair.ft)}
+    methods = {run.info.method for pair in pairs for run in (pair.vpt, pair.ft)}
+    return [run for run in runs if run.info.method in methods and run.folder not in paired]
+
+
 def require_one_setting(pairs: Sequence[RunPair]) -> None:
     """Refuse pairs of a task that differ in more than their seed: what is pooled over seeds must be of one setting.
 

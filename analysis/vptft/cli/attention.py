@@ -16,6 +16,7 @@ from vptft.cli.options import (
     progress,
     records,
     say,
+    say_unpaired,
     write_findings,
     write_json,
     write_table,
@@ -69,11 +70,13 @@ def attention(
     -o reports/mine`, of runs that `train photo/count` made; `vptft-analyze attention checkpoints/suite-98 --scores
     -o reports/mine`
     """
+    from vptft.checkpoints.native import find_runs
     from vptft.checkpoints.pairs import require_one_setting
     from vptft.report.assembly.attention import attention_comparison, attention_maps, attention_scores, pairs_of
     from vptft.why.attention.score_settings import KINDS, ScoreSettings
 
     pairs = pairs_of(folders)
+    say_unpaired(find_runs(folders), pairs)
     require_one_setting(pairs)
     if not (scores or methods):
         found = [

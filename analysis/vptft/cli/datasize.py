@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from vptft.cli.options import Json, Out, Runs, Seed, Venue, all_of, say, write_findings, write_json, write_table
+from vptft.cli.options import (
+    Json,
+    Out,
+    Runs,
+    Seed,
+    Venue,
+    all_of,
+    say,
+    say_unpaired,
+    write_findings,
+    write_json,
+    write_table,
+)
 
 SHOWN = ("task", "n_least", "n_most", "n_draws", "slope_points", "slope_low", "slope_high", "says")
 GROUPS = ("pretraining", "task_group", "n_tasks", "slope_points", "slope_low", "slope_high", "p", "p_holm", "says")
@@ -55,10 +67,12 @@ def datasize(
         if folder:
             result.save(folder)
     else:
+        runs = find_runs(folders or [])
+        pairs = pair_runs(runs)
+        say_unpaired(runs, pairs)
         result = studies.data_size(
-            pair_runs(find_runs(folders or [])), least_sizes=least_sizes, region=region, curves=curves, seed=seed,
-            folder=folder,
-        )  # fmt: skip
+            pairs, least_sizes=least_sizes, region=region, curves=curves, seed=seed, folder=folder
+        )
     if out:
         save_figure(draw_datasize(result), out / "figures" / "datasize")
     if json:

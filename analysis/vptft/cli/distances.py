@@ -18,6 +18,7 @@ from vptft.cli.options import (
     WithDefault,
     guarded,
     progress,
+    records,
     say,
     write_json,
     write_table,
@@ -98,36 +99,40 @@ def compare(
     See also `vptft-analyze fid stats --help` and `vptft-analyze fid merge --help` for large sets.
     """
     from vptft.data import registry
-    from vptft.features.extractors import companion, load_extractor
-    from vptft.features.statistics import is_statistics, read_statistics
+    from vptft.features.extractors import companion, components_of, load_extractor
+    from vptft.features.statistics import is_statistics, missing_shards, read_statistics
     from vptft.when.distribution.distance import DistanceSettings
 
     seconds = [task for other in others for task in registry.members(other)]
     names = list(dict.fromkeys([first, *seconds]))
     files = {name: read_statistics(Path(name)) for name in names if is_statistics(Path(name))}
     images = {name: registry.images(name, n=n, seed=seed) for name in names if name not in files}
-    told = [each.space.extractor for each in files.values() if each.space]
-    spaces = list(dict.fromkeys(filter(None, (extractor or (told or ["inception"])[0]).split(","))))
+    told = next((each.space.extractor for each in files.values() if each.space), "inception")
+    spaces = list(dict.fromkeys(filter(None, (extractor or told).split(","))))
     if len(spaces) == 1 and not alone and not files and companion(spaces[0]) not in spaces:
         spaces.append(companion(spaces[0]))
     options = DistanceSettings(
         seed=seed, debias=debias, neighbours=neighbours, components=components, per_class=per_class
     )
     pairs = list(combinations(names, 2)) if matrix else [(first, second) for second in dict.fromkeys(seconds)]
-    results = []
+    results, same = [], list[str]()
     for space in spaces if images else [""]:
         inception = space.partition(":")[0] == "inception"
         network = images and load_extractor(
             space, weights=weights if inception else None, device=device, legacy_resize=legacy_resize and inception
         )
         sets = {**files, **(_statistics(images, network) if network else {})}
-        chosen = replace(options, components=components or network.components) if network else options
+        same += [f"{a} and {b} are the same images" for a, b in pairs if sets[a].key() == sets[b].key()]
+        usual = network.components if network else components_of(told)
+        chosen = replace(options, components=components or usual)
         results += _measured(pairs, sets, chosen, space or "statistics", out)
-    for warning in dict.fromkeys(text for result in results for text in result.warnings()):
+    lacking = {name: missing for name, each in files.items() if (missing := missing_shards(each))}
+    partly = [f"{name} is not the whole set; missing are shards {', '.join(each)}" for name, each in lacking.items()]
+    for warning in dict.fromkeys([*partly, *same, *(text for result in results for text in result.warnings())]):
         say(f"warning: {warning}")
     if out:
         _draw(results, matrix, out / "figures")
-    _write(results, json)
+    _write(results, per_class, json)
 
 
 @app.command()
@@ -253,11 +258,19 @@ def _draw(results: "Sequence[SetDistance]", matrix: bool, folder: Path) -> None:
         save_figure(draw_agreement(results), folder / "agreement")
 
 
-def _write(results: "Sequence[SetDistance]", json: bool) -> None:
+def _write(results: "Sequence[SetDistance]", per_class: bool, json: bool) -> None:
     import pandas as pd
 
     frame = pd.concat([result.frame() for result in results], ignore_index=True)
-    write_table(frame if json else frame[list(SHOWN)], as_json=json)
+    if json:
+        tables = [{"classes": records(result.classes)} if per_class else {} for result in results]
+        write_json([row | table for row, table in zip(records(frame), tables, strict=True)])
+        return
+    write_table(frame[list(SHOWN)], as_json=False)
+    if per_class:
+        told = [result.classes.assign(second=result.second, space=result.measure_name) for result in results]
+        title = "Class by class; read the KID, which is unbiased at any size"
+        write_table(pd.concat(told, ignore_index=True), as_json=False, title=title)
 
 
 def _say_what(found: "Statistics", out: Path, json: bool) -> None:
@@ -276,8 +289,8 @@ def _say_what(found: "Statistics", out: Path, json: bool) -> None:
 
 def _shard(text: str) -> tuple[int, int]:
     i, slash, n = text.partition("/")
-    if not (slash and i.isdecimal() and n.isdecimal()):
-        raise typer.BadParameter(f"A shard is written I/N, such as 0/8; got {text!r}.")
+    if not (slash and i.isdecimal() and n.isdecimal() and int(i) < int(n)):
+        raise typer.BadParameter(f"A shard is written I/N, from 0/8 to 7/8; got {text!r}.")
     return int(i), int(n)
 
 

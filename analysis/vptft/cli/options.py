@@ -17,6 +17,8 @@ from vptft.errors import VptftError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vptft.checkpoints.native import Run
+    from vptft.checkpoints.pairs import RunPair
     from vptft.evidence.findings import Finding
     from vptft.evidence.results import Result
 
@@ -176,6 +178,14 @@ def write_json(value: Any) -> None:
 def say(text: str) -> None:
     """Write a line for the person at the terminal to stderr."""
     sys.stderr.write(plain(text) + "\n")
+
+
+def say_unpaired(runs: "Sequence[Run]", pairs: "Sequence[RunPair]") -> None:
+    """Say which runs found no partner: they are left out, which must not go unseen."""
+    from vptft.checkpoints.pairs import unpaired
+
+    for run in unpaired(runs, pairs):
+        say(f"warning: {run.folder} is left out: {run.info.method} without a partner of its task, size and seed.")
 
 
 def plain(text: str) -> str:

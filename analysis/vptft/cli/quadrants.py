@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vptft.cli.options import Device, Json, Out, Seed, Venue, progress, say, write_table
+from vptft.cli.options import (
+    Device,
+    Json,
+    Out,
+    Seed,
+    Venue,
+    all_of,
+    progress,
+    say,
+    say_unpaired,
+    write_findings,
+    write_json,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from vptft.checkpoints.pairs import RunPair
@@ -75,7 +88,9 @@ def quadrants(
         from vptft.report.assembly.quadrants import quadrant_plane
         from vptft.report.assembly.recipes import fairness_of
 
-        pairs = pair_runs(find_runs(given))
+        runs = find_runs(given)
+        pairs = pair_runs(runs)
+        say_unpaired(runs, pairs)
         network = load_extractor(extractor, weights=weights, device=device)
         planes = {
             "quadrants": quadrant_plane(
@@ -137,13 +152,10 @@ def _disparities(
 
 def _tell(planes: "Mapping[str, Quadrants]", reference: str, out: Path | None, json: bool) -> None:
     """Write tables, findings and figures of every plane."""
-    import pandas as pd
-
     from vptft.report.figures.distance_bars import draw_distance_bars
     from vptft.report.figures.gaps import draw_gaps
     from vptft.report.figures.quadrants import COLUMN, draw_quadrants
     from vptft.report.figures.style import fitting, page_width, save_figure
-    from vptft.report.pages.words import effect
 
     for name, result in planes.items():
         if out:
@@ -155,13 +167,14 @@ def _tell(planes: "Mapping[str, Quadrants]", reference: str, out: Path | None, j
                     save_figure(plane, out / "figures" / f"{name}{suffix}")
                     bars = draw_distance_bars(result, reference=reference, width=width)
                     save_figure(bars, out / "figures" / f"{name.replace('quadrants', 'distance-bars')}{suffix}")
-        for finding in result.findings():
-            said = f"{finding.hypothesis} {finding.verdict}: {finding.statement}. {effect(finding)}"
-            say(f"{said} ({finding.reason})")
         for row in result.predictions.to_dict("records"):
             say(
                 f"{row['pretraining']}: the paper's rule, {row['boundary']} boundary, names {row['accuracy']:.0%} "
                 f"[{row['low']:.0%}, {row['high']:.0%}] of {row['n']} unseen tasks; always VPT {row['always_vpt']:.0%}"
             )
-    table = pd.concat([result.frame() for result in planes.values()], ignore_index=True)
-    write_table(table if json else table[list(SHOWN)], as_json=json)
+    if json:
+        write_json({name: all_of(result, "predictions") for name, result in planes.items()})
+        return
+    for name, result in planes.items():
+        write_table(result.frame()[list(SHOWN)], as_json=False, title=name if len(planes) > 1 else "")
+        write_findings(result.findings())

@@ -1,5 +1,6 @@
 """``train``, ``methods``, ``runs list``, ``backbones`` and ``extractors``."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,7 @@ from vptft.cli.options import (
 
 if TYPE_CHECKING:
     from vptft.checkpoints.native import Run
+    from vptft.tuning.methods import Method
 
 
 def train(
@@ -74,6 +76,7 @@ def train(
     }  # fmt: skip
     given = {name: value for name, value in named.items() if value is not None} | settings_from(_pairs(others or []))
     plain = TrainSettings(**given, seed=seed)
+    _say_unused(find_method(method), given)
     found = registry.task(task)
 
     def go(name: str, folder: Path, start_from: "Run | None") -> "Run":
@@ -102,6 +105,16 @@ def train(
     else:
         say(f"{method} on {task}: test accuracy {run.info.test_accuracy:.3f}")
         typer.echo(str(run.folder))
+
+
+def _say_unused(method: "Method", given: Mapping[str, object]) -> None:
+    """Say which settings neither the method nor what it starts from has: they change nothing."""
+    from vptft.tuning.methods import find_method
+    from vptft.tuning.settings import OPTIONS
+
+    own = method.options | (find_method(method.after).options if method.after else frozenset())
+    for name in sorted(given.keys() & (OPTIONS - own)):
+        say(f"note: {method.name} has no {name}, so it changes nothing.")
 
 
 def _pairs(words: list[str]) -> dict[str, str]:

@@ -1,10 +1,11 @@
 """``tasks list``, ``tasks add`` and ``tasks forget``."""
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
 
-from vptft.cli.options import Json, guarded, say, write_table
+from vptft.cli.options import Json, guarded, say, write_json, write_table
 
 # The same words as vptft.data.tasks.Objective, which imports torch; a test holds them together.
 Objective = Literal["classification", "counting", "distance", "location", "orientation", "azimuth", "elevation"]
@@ -39,6 +40,7 @@ def add(
         ),
     ],
     objective: Annotated[Objective, typer.Option(help="What is asked of an own task's images.")] = "classification",
+    json: Json = False,
 ) -> None:
     """Register your data under a name.
 
@@ -54,11 +56,13 @@ def add(
         say(f"Tasks: {', '.join(found.tasks)}.")
     if found.unusable:
         say(f"warning: {found.unusable} more cannot be used; a command that meets them lists each with its reason.")
+    if json:
+        write_json(asdict(found))
 
 
 @app.command()
 @guarded
-def forget(name: Annotated[str, typer.Argument(help="A name that was added.")]) -> None:
+def forget(name: Annotated[str, typer.Argument(help="A name that was added.")], json: Json = False) -> None:
     """Forget a registered name; the data stay where they are.
 
     Example: `vptft-analyze tasks forget imagenet`
@@ -66,3 +70,5 @@ def forget(name: Annotated[str, typer.Argument(help="A name that was added.")]) 
     from vptft.data import registry
 
     registry.forget(name)
+    if json:
+        write_json({"forgotten": name})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vptft.cli.options import Device, Json, Runs, Seed, progress, say, write_json
+from vptft.cli.options import Device, Json, Runs, Seed, progress, say, say_unpaired, write_json
 
 if TYPE_CHECKING:
     from vptft.report.assembly.study import Step
@@ -69,6 +69,7 @@ def why(
         thorough=thorough,
         sizes=Sizes(features=images, scores=images),
     )
+    say_unpaired(study.runs, study.pairs)
     with progress() as start:
         steps = list(study.steps())
         overall = start("why", len(steps))

@@ -57,7 +57,9 @@ def task(name: str) -> Task:
         raise _unregistered(row)
     found = built_in().get(name) or plugged_in(name)
     if found is None:
-        raise UnknownNameError("task", name, _names(), hint=_builder_hint(name))
+        there = Path(name).expanduser().is_dir()
+        own = f"{name} is a folder: `vptft-analyze tasks add NAME {name}` makes it a task." if there else ""
+        raise UnknownNameError("task", name, _names(), hint=" ".join(filter(None, [_builder_hint(name), own])))
     return found
 
 

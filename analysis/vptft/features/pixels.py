@@ -12,6 +12,11 @@ COMPONENTS = 64
 the variance of 400 photographs of 32 px (measured), while all 3072 would need more images than a downstream set has."""
 
 
+def components_at(size: int) -> int:
+    """Principal components a distance is taken in at ``size`` pixels a side: never more than there are values."""
+    return min(COMPONENTS, 3 * size * size)
+
+
 def load_pixels(size: int, device: str = "cpu") -> Extractor:
     """Build the extractor whose features are the RGB values in [0, 1] of the image at ``size`` pixels a side.
 
@@ -33,5 +38,5 @@ def load_pixels(size: int, device: str = "cpu") -> Extractor:
         ),
         prepare=partial(to_square, size=size),
         embed=embed,
-        components=min(COMPONENTS, 3 * size * size),
+        components=components_at(size),
     )

@@ -198,16 +198,16 @@ def _load_backbone_state(model: nn.Module, state: dict[str, torch.Tensor], archi
 
 
 def _resize(module: Any, name: str, image_size: int) -> None:
-    try:
-        module.set_input_size(img_size=(image_size, image_size))
-    except (AssertionError, ValueError) as error:
-        raise WeightsError(f"{name} cannot take images of {image_size} px: {error}") from error
     patch = module.patch_embed.patch_size[0] if hasattr(module, "patch_embed") else 1
     if image_size % patch:
         raise WeightsError(
             f"{name} has patches of {patch} px, so {image_size} px would lose a border.",
             f"Take a multiple of {patch}, such as {(image_size // patch + 1) * patch}.",
         )
+    try:
+        module.set_input_size(img_size=(image_size, image_size))
+    except (AssertionError, ValueError) as error:
+        raise WeightsError(f"{name} cannot take images of {image_size} px: {error}") from error
 
 
 def _require_architecture(name: str) -> None:

@@ -344,8 +344,12 @@ def test_a_warning_says_n_d_and_rank_where_there_are_fewer_images_than_dimension
     few = measure(make_statistics(values(5, 1)), make_statistics(Y, name="b"))
     assert few.warnings() == [
         "a (N=5) vs b (N=30): fewer images than the 6 dimensions, so a covariance has rank 4 of 6 and the plug-in "
-        "value is far too high; read the debiased one."
+        "value is far too high; read the debiased one.",
+        "a (N=5) vs b (N=30): too few images for 5 neighbours, so no precision or recall.",
     ]
+    three = measure(make_statistics(values(3, 1)), make_statistics(values(3, 2), name="b"))
+    assert three.debiased == three.distance
+    assert "nothing could be taken off of so few" in three.warnings()[0]
     assert measure(make_statistics(values(7, 1)), make_statistics(Y, name="b")).warnings() == []
     assert len(measure(make_statistics(Y), make_statistics(values(6, 1), name="b")).warnings()) == 1
 

@@ -177,9 +177,14 @@ class SetDistance(Result):
         known = [n for n in (self.n_first, self.n_second) if n is not None]
         said = f"{self.first} (N={_count(self.n_first)}) vs {self.second} (N={_count(self.n_second)})"
         if known and min(known) <= self.dimensions:
+            read = "read the debiased one" if self.debiased != self.distance else "nothing could be taken off of so few"
             out.append(
                 f"{said}: fewer images than the {self.dimensions} dimensions, so a covariance has rank "
-                f"{min(known) - 1} of {self.dimensions} and the plug-in value is far too high; read the debiased one."
+                f"{min(known) - 1} of {self.dimensions} and the plug-in value is far too high; {read}."
+            )
+        if self.kid is not None and self.precision is None:
+            out.append(
+                f"{said}: too few images for {self.settings['neighbours']} neighbours, so no precision or recall."
             )
         if self.n_first is None or self.n_second is None:
             out.append(f"{said}: a file does not say how many images it is of, so its share of the bias stays in.")

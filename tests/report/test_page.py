@@ -387,11 +387,13 @@ def test_the_draw_rule_and_the_number_shown_stand_under_the_maps(small_study, tm
 
 
 def test_what_runs_say_of_themselves_stands_beside_the_fairness():
-    notes = [f"ft on t, seed {seed}: still improving" for seed in range(6)]
+    notes = [f"ft on t, seed {seed}: still improving by {seed}.0 points" for seed in range(6)]
     said = words.fairness({"searched": True, "confounds": [], "notes": notes})
     assert "To be known of the runs: " in said
-    assert said.count("still improving") == words.NOTES_SHOWN
-    assert said.endswith("; and 2 more, in study.json.")
+    assert said.count("still improving") == 1
+    assert said.endswith("ft on t, seed 0: still improving by 0.0 points (so, with numbers of their own, 5 more runs).")
+    other = [f"ft on t, seed 0: note {letter}" for letter in "abcdef"]
+    assert words.noted({"notes": other}).endswith("; and 2 kinds more, in study.json.")
     assert "To be known" not in words.fairness({"searched": True, "confounds": [], "notes": []})
     assert words.fairness({"notes": notes[:1]}).count("still improving") == 1
 

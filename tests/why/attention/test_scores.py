@@ -12,9 +12,10 @@ from vptft.errors import SettingsError
 from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import TunedModel
 from vptft.why.attention import comparison, scores
-from vptft.why.attention.explanation import Masses, Part, gathered
+from vptft.why.attention.explanation import Explanation, Masses, Part, gathered
 from vptft.why.attention.localisation import coverage
 from vptft.why.attention.maps import OUTCOMES
+from vptft.why.attention.score_parts import Made
 from vptft.why.attention.score_settings import RANDOM, SCORES, ScoreSettings, SeenImages
 from vptft.why.attention.scores import shown, targets
 
@@ -284,3 +285,15 @@ def test_settings_out_of_range_are_refused():
         ScoreSettings(kinds=("rollout", "saliency"))
     with pytest.raises(SettingsError, match="no pair of runs"):
         comparison.measure([])
+
+
+def test_a_gap_is_no_share_of_a_score_that_does_not_change():
+    maps = np.full((2, 2, 2), 0.25)
+    nothing = dict.fromkeys(
+        ("target", "against", "patch_mass", "cls_mass", "register_mass", "prompt_mass", "prompt_share")
+    )
+    found = Explanation(
+        method="integrated_gradients", maps=maps, values=maps, flat=np.zeros(2, bool), gap=np.array([0.5, 0.5]),
+        change=np.array([2.0, 0.0]), n_layers=0, notes=(), **nothing,
+    )  # fmt: skip
+    np.testing.assert_equal(Made.of(found, np.arange(2), np.ones(2, bool)).gap, [0.25, np.nan])

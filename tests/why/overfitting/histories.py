@@ -36,9 +36,12 @@ def noisy(rng, *, seeds=3, epochs=20, rise=0.0, onset=8, noise=0.1, common=0.0, 
 
 def compared(
     rng, differences, *, slope=0.0, remaining=2.0, task_sd=1.0, seeds=3, seed_sd=1.0, x_noise=0.1, image_sd=0.05,
-    **names,
+    tie=0.0, **names,
 ):  # fmt: skip
-    """Pairs of tasks whose gap is ``remaining + slope * difference`` points, with spread of tasks, seeds and images."""
+    """Pairs of tasks whose gap is ``remaining + slope * difference`` points, with spread of tasks, seeds and images.
+
+    ``tie`` is the correlation of a seed's noise in the difference with that in the gap.
+    """
     cells = []
     for i, true in enumerate(differences):
         of_task = remaining + slope * true + rng.normal(0, task_sd)
@@ -46,7 +49,8 @@ def compared(
         for seed in range(seeds):
             points = of_task + rng.normal(0, seed_sd)
             images = points / 100 + of_images + rng.normal(0, image_sd, 400)
-            rise = true + rng.normal(0, x_noise)
+            shared = x_noise * tie * (points - of_task) / seed_sd
+            rise = true + shared + rng.normal(0, x_noise * np.sqrt(1 - tie**2))
             cells.append(
                 Compared(
                     **{

@@ -107,12 +107,14 @@ def test_nothing_to_compare():
 
 
 @pytest.mark.verify
+@pytest.mark.parametrize("tie", [-0.9, 0.0, 0.9])
 @pytest.mark.parametrize(("slope", "noise"), [(6.0, 0.1), (6.0, 0.4), (3.0, 0.4)])
-def test_claims_are_wrong_at_most_at_their_level_where_overfitting_explains_all(slope, noise):
+def test_claims_are_wrong_at_most_at_their_level_where_overfitting_explains_all(slope, noise, tie):
     rng = np.random.default_rng(0)
     wrong = np.zeros(3)
     for _ in range(500):
         differences = rng.normal(0.7, 0.7, 10)
-        found = judged(measure(compared(rng, differences, slope=slope, remaining=0.0, task_sd=0.0, x_noise=noise)))
+        cells = compared(rng, differences, slope=slope, remaining=0.0, task_sd=0.0, x_noise=noise, tie=tie)
+        found = judged(measure(cells))
         wrong += [found[0] == "refuted", found[1] == "supported", found[2] == "supported"]
     assert (wrong / 500 <= 0.05).all(), wrong / 500

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 from statsmodels.formula.api import ols
 
-from vptft.why.overfitting.regression import corrected_slope, fit, line, reliability, unlike
+from vptft.why.overfitting.regression import corrected_slope, fit, greatest_correlation, line, reliability, unlike
 
 
 @pytest.fixture
@@ -67,12 +67,31 @@ def test_noise_of_the_predictor_flattens_the_slope_and_is_taken_out():
     assert np.isnan(reliability(variance * np.nan, x))
 
 
-def test_a_correlation_unlike_the_share_it_should_explain():
+def test_a_correlation_unlike_what_it_should_be():
     rng = np.random.default_rng(1)
     ps = []
-    for _ in range(400):
-        x = rng.normal(size=12)
-        ps.append(unlike(x, x + rng.normal(size=12), 0.5))
+    for sign in (-1, 1):
+        for _ in range(400):
+            x = rng.normal(size=12)
+            ps.append(unlike(x, sign * x + rng.normal(size=12), sign * np.sqrt(0.5)))
     assert np.mean(np.array(ps) < 0.05) == pytest.approx(0.05, abs=0.03)
-    assert unlike(x, rng.normal(size=12), 0.95) < 0.01
+    assert unlike(x, rng.normal(size=12), 0.97) < 0.01
     assert np.isnan(unlike(x, x, 1.0))
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("tie", [-0.9, 0.0, 0.9])
+def test_the_greatest_correlation_counts_noise_that_both_share(sign, tie):
+    rng = np.random.default_rng(2)
+    n = 200_000
+    true = rng.normal(0, 1, n)
+    noise = rng.multivariate_normal([0, 0], [[0.36, 0.6 * tie], [0.6 * tie, 1.0]], n).T
+    x, y = true + noise[0], 3 * sign * true + noise[1]
+    known = (np.full(n, value) for value in (0.36, 1.0, 0.6 * tie))
+    assert greatest_correlation(x, y, *known) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=0.01)
+
+
+def test_the_greatest_correlation_is_unknown_where_noise_is():
+    x, one = np.arange(6.0), np.ones(6)
+    assert np.isnan(greatest_correlation(x, x, one * np.nan, one, one))
+    assert np.isnan(greatest_correlation(x, one, one, one, one))

@@ -1,5 +1,6 @@
 """What a page says: sentences made from numbers, and nothing that goes beyond them."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -117,11 +118,19 @@ NOTES_SHOWN = 4
 
 def noted(facts: Mapping[str, Any]) -> str:
     """Give what runs say of themselves: an optimum at the end of a search, a training that ended too early."""
-    notes = [isolated(str(note)) for note in facts.get("notes", [])]
-    if not notes:
+    alike: dict[str, list[str]] = {}
+    for note in facts.get("notes", []):
+        # "RUN: what is to be known", which many runs say with other numbers in it.
+        alike.setdefault(re.sub(r"\d[\d.,]*", "0", str(note).partition(": ")[2] or str(note)), []).append(str(note))
+    told = [
+        isolated(first)
+        + (f" (so, with numbers of their own, {len(rest)} more run{'s' if len(rest) > 1 else ''})" if rest else "")
+        for first, *rest in alike.values()
+    ]
+    if not told:
         return ""
-    more = f"; and {len(notes) - NOTES_SHOWN} more, in study.json" if len(notes) > NOTES_SHOWN else ""
-    return f"To be known of the runs: {'; '.join(notes[:NOTES_SHOWN])}{more}."
+    more = f"; and {len(told) - NOTES_SHOWN} kinds more, in study.json" if len(told) > NOTES_SHOWN else ""
+    return f"To be known of the runs: {'; '.join(told[:NOTES_SHOWN])}{more}."
 
 
 def effect(finding: Finding) -> str:

@@ -66,7 +66,10 @@ class Made:
             return out
 
         masses = {name: getattr(found, name) for name in MASSES}
-        gap = np.full(n, np.nan) if found.gap is None or found.change is None else among(found.gap / found.change)
+        gap = np.full(n, np.nan)
+        if found.gap is not None and found.change is not None:
+            # An image whose score does not change has nothing that the gap were a share of.
+            gap = among(found.gap / np.where(found.change == 0, np.nan, found.change))
         return cls(
             maps=among(found.maps), scored=scored, values=among(found.values), flat=among(found.flat) == 1, gap=gap,
             masses={name: among(values) for name, values in masses.items() if values is not None},

@@ -37,8 +37,9 @@ class Explanation(Result):
         remaining_low, remaining_high, remaining_p, remaining_least, remaining_most (the gap at equal overfitting,
         points), explained (mean gap less remaining), r2, r2_low, r2_high, r2_new_task, residual_sd (points),
         noise_sd (of a task's gap: training draws and test images), reliability (of the predictor),
-        slope_without_noise, explainable (share of the gap's variance that is noise of neither), unexplained with its
-        interval and unexplained_p (explainable less r2), slope_in_groups with its interval, remaining_in_groups with
+        slope_without_noise, explainable (share of the gap's variance that overfitting would explain if it were all the
+        gap follows, noise of both and what they share of it being as it is), unexplained with its interval and
+        unexplained_p (explainable less r2), slope_in_groups with its interval, remaining_in_groups with
         its interval and r2_in_groups (groups held fixed), slope_in_tasks with its interval and tasks_with_sizes (over
         sizes, within tasks). NaN where tasks are too few.
     line
@@ -84,7 +85,8 @@ def measure(cells: Sequence[Compared], *, settings: Mapping[str, Any] | None = N
     five tasks for each term, the slope being one and each further group of tasks another. An association over tasks
     is no cause: what makes a task hard may make it overfit and make prompts win. Noise of the predictor flattens the
     slope, and so makes overfitting explain too little: ``reliability`` and ``slope_without_noise`` say how much. Rise
-    and gap come from the same runs and test images, which ties their noise together.
+    and gap come from the same runs, which ties their noise together: over seeds that is measured and counted, what the
+    test images they share add is not.
     """
     if not cells:
         raise NotApplicable(
@@ -142,7 +144,7 @@ def _claims(row: Mapping[str, Any]) -> list[Claim]:
         (
             "unexplained", "share", None,
             f"Only part, from task to task: overfitting explains {_share(row)} of the gap's variance over {scope}, of "
-            f"the {row['explainable']:.0%} that are not noise; this much is left",
+            f"the {row['explainable']:.0%} that noise would leave it; this much is left",
         ),
     ]  # fmt: skip
     return [

@@ -10,7 +10,15 @@ from vptft.evidence.statistics.components import components
 from vptft.evidence.statistics.interaction import TASKS_A_TERM
 from vptft.evidence.statistics.paired import mean_interval
 from vptft.evidence.statistics.resampling import Interval, PairedDraw, no_interval
-from vptft.why.overfitting.regression import Fit, corrected_slope, fit, line, reliability, unlike
+from vptft.why.overfitting.regression import (
+    Fit,
+    corrected_slope,
+    fit,
+    greatest_correlation,
+    line,
+    reliability,
+    unlike,
+)
 
 PREDICTORS = {
     "rise_nats": "rise of the test loss since its onset",
@@ -118,7 +126,9 @@ def terms_of(cells: Sequence[Compared], predictor: str) -> tuple[dict[str, Any],
     common = np.array([task.common_noise for task in tasks])
     row["reliability"] = reliability(noise, x) if enough else float("nan")
     row["slope_without_noise"] = corrected_slope(x, y, noise, common) if enough else float("nan")
-    row |= _explainable(row, x, y)
+    of_gap = np.array([task.y_noise for task in tasks])
+    most = greatest_correlation(x, y, noise, of_gap, common) if enough else float("nan")
+    row |= _explainable(row, x, y, most)
     row |= _in_groups(tasks, x, y) | _in_tasks(tasks)
     if not enough:
         return row, []
@@ -146,18 +156,12 @@ def _fitted(found: Fit | None, gap: float, x: np.ndarray) -> dict[str, Any]:
     return dict(zip(names, map(float, values), strict=True))
 
 
-def _explainable(row: dict[str, Any], x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+def _explainable(row: dict[str, Any], x: np.ndarray, y: np.ndarray, most: float) -> dict[str, float]:
     """What overfitting could explain at most, noise being what it is, and what it leaves of that."""
-    nan = float("nan")
-    if not np.isfinite([row["reliability"], row["noise_sd"]]).all() or not np.ptp(y) > 0:
-        return dict.fromkeys(
-            ("explainable", "unexplained", "unexplained_low", "unexplained_high", "unexplained_p"), nan
-        )
-    of_gap = 1 - row["noise_sd"] ** 2 / float(np.var(y, ddof=1))
-    most = max(0.0, row["reliability"]) * max(0.0, of_gap)
+    share = most**2
     return {
-        "explainable": most, "unexplained": most - row["r2"], "unexplained_low": most - row["r2_high"],
-        "unexplained_high": most - row["r2_low"], "unexplained_p": unlike(x, y, most),
+        "explainable": share, "unexplained": share - row["r2"], "unexplained_low": share - row["r2_high"],
+        "unexplained_high": share - row["r2_low"], "unexplained_p": unlike(x, y, most),
     }  # fmt: skip
 
 

@@ -76,13 +76,31 @@ def line(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.stack([value, value - half, value + half])
 
 
-def unlike(x: np.ndarray, y: np.ndarray, share: float) -> float:
-    """Two-sided p that x and y ``(n,)`` correlate as if x explained ``share`` of y, by Fisher's z; NaN if it is 1."""
-    if not 0 <= share < 1 or len(x) < 4:
+def unlike(x: np.ndarray, y: np.ndarray, correlation: float) -> float:
+    """Two-sided p that x and y ``(n,)`` have this correlation, by Fisher's z; NaN if it is 1 in size."""
+    if not abs(correlation) < 1 or len(x) < 4:
         return float("nan")
     r = float(np.clip(np.corrcoef(x, y)[0, 1], -1 + 1e-12, 1 - 1e-12))
-    distance = (np.arctanh(r) - np.arctanh(np.sqrt(share))) * np.sqrt(len(x) - 3)
+    distance = (np.arctanh(r) - np.arctanh(correlation)) * np.sqrt(len(x) - 3)
     return float(2 * stats.norm.sf(abs(distance)))
+
+
+def greatest_correlation(
+    x: np.ndarray, y: np.ndarray, x_noise: np.ndarray, y_noise: np.ndarray, common_noise: np.ndarray
+) -> float:
+    """Correlation that x and y ``(n,)`` would show if what x measures were all that y follows.
+
+    Noise of each lowers it, and noise that both share moves it to either side; variances of the noise and its
+    covariance are ``(n,)``, as in :func:`corrected_slope`. Its sign is that of the covariance without noise. NaN where
+    noise is not known, or where y does not vary.
+    """
+    spread = float(np.var(x, ddof=1)), float(np.var(y, ddof=1))
+    if not min(spread) > 0 or not np.isfinite([*x_noise, *y_noise, *common_noise]).all():
+        return float("nan")
+    true = [max(0.0, total - float(noise.mean())) for total, noise in zip(spread, (x_noise, y_noise), strict=True)]
+    shared = float(common_noise.mean())
+    sign = 1.0 if np.cov(x, y)[0, 1] >= shared else -1.0
+    return float(np.clip((sign * np.sqrt(true[0] * true[1]) + shared) / np.sqrt(spread[0] * spread[1]), -1, 1))
 
 
 def reliability(x_noise: np.ndarray, x: np.ndarray) -> float:

@@ -122,15 +122,15 @@ def noted(facts: Mapping[str, Any]) -> str:
     for note in facts.get("notes", []):
         # "RUN: what is to be known", which many runs say with other numbers in it.
         alike.setdefault(re.sub(r"\d[\d.,]*", "0", str(note).partition(": ")[2] or str(note)), []).append(str(note))
-    told = [
-        isolated(first)
-        + (f" (so, with numbers of their own, {len(rest)} more run{'s' if len(rest) > 1 else ''})" if rest else "")
-        for first, *rest in alike.values()
-    ]
+    told = [isolated(first) + _and_more(len(rest)) for first, *rest in alike.values()]
     if not told:
         return ""
     more = f"; and {len(told) - NOTES_SHOWN} kinds more, in study.json" if len(told) > NOTES_SHOWN else ""
     return f"To be known of the runs: {'; '.join(told[:NOTES_SHOWN])}{more}."
+
+
+def _and_more(n: int) -> str:
+    return f" (so, with numbers of their own, {n} more run{'s' if n > 1 else ''})" if n else ""
 
 
 def effect(finding: Finding) -> str:

@@ -1,6 +1,7 @@
 """TunedModel: a timm backbone, optional prompts, a head."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -187,12 +188,29 @@ class TunedModel(nn.Module):
             tokens = self._leave(below, *self._enter(below, tokens))
         return tokens
 
-    def logits_from(self, tokens: torch.Tensor, layer: int) -> torch.Tensor:
-        """Logits ``(B, n_classes)`` of what :meth:`entering` gives for ``layer``: the forward pass from there on."""
-        _ = self.pooling
+    def logits_from(self, tokens: torch.Tensor, layer: int, *, n_patches: int | None = None) -> torch.Tensor:
+        """Logits ``(B, n_classes)`` of what :meth:`entering` gives for ``layer``: the forward pass from there on.
+
+        Parameters
+        ----------
+        tokens
+            All of them, or with fewer patches than the image has: those that stay keep their positions.
+        layer
+            The first one to pass, counted from 0.
+        n_patches
+            How many patches are among the tokens, where it is not all.
+
+        Raises
+        ------
+        NotApplicable
+            The head reads patches and there are none, or several layers.
+        """
+        layout = self.layout if n_patches is None else replace(self.layout, grid=(1, n_patches))
+        if self.pooling != "cls" and not layout.n_patches:
+            raise NotApplicable("The head averages over patches: without any it has no answer.")
         for above in range(layer, len(self.vit.blocks)):
-            tokens = self._leave(above, *self._enter(above, tokens), rows=self._read_rows(above))
-        return self.head(self._pool(self.vit.norm(tokens)))
+            tokens = self._leave(above, *self._enter(above, tokens, layout), rows=self._read_rows(above))
+        return self.head(self._pool(self.vit.norm(tokens), layout))
 
     @property
     def vit(self) -> VisionTransformer:
@@ -304,31 +322,36 @@ class TunedModel(nn.Module):
     def _inserted_before(self, layer: int) -> bool:
         return self.prompts is not None and layer in self.prompts.spec.layers
 
-    def _enter(self, layer: int, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Tokens that enter a layer, and the prompts that enter it as keys and values only."""
+    def _enter(
+        self, layer: int, tokens: torch.Tensor, layout: TokenLayout | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Tokens that enter a layer, and the prompts that enter it as keys and values only.
+
+        ``layout`` is that of the tokens with prompts among them, where it is not the model's.
+        """
         if self.prompts is None or not self._inserted_before(layer):
             return tokens, None
-        kept = self._kept(tokens)
+        kept = self._kept(tokens, layout)
         prompts = self.prompts.at(layer, kept.shape[0])
         same_for_all = prompts.shape[0] == 1
         if self.prefix_form and same_for_all and self.replaced_after(layer) and is_plain(self.vit.blocks[layer]):
             return kept, prompts
         return self.layout.join(kept, prompts.expand(kept.shape[0], -1, -1)), None
 
-    def _kept(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _kept(self, tokens: torch.Tensor, layout: TokenLayout | None = None) -> torch.Tensor:
         """Tokens without the prompts, if any are among them."""
-        layout = self.layout
+        layout = layout or self.layout
         return layout.split(tokens) if layout.n_prompts and tokens.shape[1] == layout.n_tokens else tokens
 
     @property
     def _pools_cls_only(self) -> bool:
         return self.vit.global_pool == "token" and not self.patches_too
 
-    def _pool(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _pool(self, tokens: torch.Tensor, layout: TokenLayout | None = None) -> torch.Tensor:
         vit = self.vit
         if self.patches_too:
-            kept = self._kept(tokens)
+            kept = self._kept(tokens, layout)
             return torch.cat([kept[:, 0], kept[:, self.layout.n_prefix :].mean(dim=1)], dim=1)
         if not self._pools_prompts:
-            return vit.forward_head(self._kept(tokens), pre_logits=True)
+            return vit.forward_head(self._kept(tokens, layout), pre_logits=True)
         return vit.head_drop(vit.fc_norm(tokens[:, self.layout.n_prefix :].mean(dim=1)))

@@ -11,7 +11,7 @@ from oracles.vit import attention_and_output, make_vit
 from vptft.errors import NotApplicable, SettingsError
 from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import TunedModel
-from vptft.why.attention.dropping import logits_along, logits_of_tokens
+from vptft.why.attention.dropping import logits_along
 from vptft.why.attention.faithfulness import curves, painted
 from vptft.why.attention.ranking import at_random
 
@@ -75,7 +75,7 @@ def test_with_some_patches_it_is_a_spelled_out_forward_of_the_others_left_out(ca
 def test_without_patches_a_cls_token_answers_and_an_average_does_not():
     assert logits_along(model("cls"), X, ORDERS, [slice(0, 0)]).shape == (1, 3, 3)
     with pytest.raises(NotApplicable, match="averages over patches"):
-        logits_of_tokens(model("average"), torch.zeros(1, 0, 24))
+        logits_along(model("average"), X, ORDERS, [slice(0, 0)])
     found = curves(model("average"), X, ORDERS.numpy(), np.zeros(3), steps=4)
     assert np.isfinite(found.deletion).all()  # its last patch stays
 

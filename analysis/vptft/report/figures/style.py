@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.gridspec import GridSpecBase
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.layout_engine import ConstrainedLayoutEngine, PlaceHolderLayoutEngine
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import ScaledTranslation
 
@@ -262,7 +262,8 @@ def to_png(figure: Figure, dpi: float = 200) -> bytes:
 
 def _settle(figure: Figure) -> None:
     """Lay the figure out and keep it so: a layout made anew for each file would differ in the last digits."""
-    if figure.get_layout_engine() is not None:
+    # What stands in for an engine that was taken off lays nothing out.
+    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine | None):
         figure.draw_without_rendering()
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

@@ -51,7 +51,7 @@ def build_page(results: Path, out: Path, *, title: str, figures: Path | None = N
             printed = pictures(study) if page else drawn
             for picture in (picture for each in printed.values() for picture in each):
                 save_figure(picture.figure, figures / picture.name)
-    text = _text(study, drawn, title)
+    text = _text(study, drawn, title, saved=None if page else figures)
     whole = whole_page(out)
     whole.unlink(missing_ok=True)
     if figures is not None and len(text.encode()) > MOST_BYTES:
@@ -66,8 +66,15 @@ def whole_page(page: Path) -> Path:
     return page.with_name(f"{page.stem}-whole{page.suffix}")
 
 
-def _text(study: Study, drawn: Mapping[str, Sequence[Picture]], title: str, files: str | None = None) -> str:
-    given = shapes(study, drawn, files=files)
+def _text(
+    study: Study,
+    drawn: Mapping[str, Sequence[Picture]],
+    title: str,
+    *,
+    files: str | None = None,
+    saved: Path | None = None,
+) -> str:
+    given = shapes(study, drawn, files=files, saved=saved)
     controls = {widget.kind for section in given["sections"] for widget in section.widgets}
     return template("page.html.j2", controls).render(title=title, **given)
 

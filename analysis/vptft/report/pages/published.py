@@ -62,9 +62,9 @@ def build_published(results: Path, out: Path) -> Path:
         The page, ``out/index.html``; figures are beside it as PDF, SVG and PNG, tables as CSV and LaTeX.
     """
     printed = load_printed(results)
-    drawn = list(pictures(printed))
+    drawn, figures = list(pictures(printed)), out / "figures"
     for picture in drawn:
-        save_figure(picture.figure, out / "figures" / picture.name)
+        save_figure(picture.figure, figures / picture.name)
     told = tables(printed)
     for name, (table, frame) in told.items():
         write_text(out / "tables" / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
@@ -72,7 +72,7 @@ def build_published(results: Path, out: Path) -> Path:
     page = template("published.html.j2").render(
         title=words.TITLE, subtitle=words.SUBTITLE, question=words.QUESTION, answer=words.answer(printed.published),
         rule=printed.published.settings["rule"], verdicts=verdicts_of(printed.published.findings()),
-        sections=list(_sections(printed, drawn, {name: table for name, (table, _) in told.items()})),
+        sections=list(_sections(printed, drawn, figures, {name: table for name, (table, _) in told.items()})),
         results=[(result.analysis, pairs_of(result.settings)) for result in printed.results()],
         provenance=pairs_of(printed.provenance),
     )  # fmt: skip
@@ -141,7 +141,7 @@ PERCENTS = "Printed Tuned/Total, in percent, against what the printed prompt len
 ROUNDING = "Differences that rounding of the cells can explain."
 
 
-def _sections(printed: Printed, drawn: list[Picture], told: Mapping[str, Table]) -> Iterator[Section]:
+def _sections(printed: Printed, drawn: list[Picture], figures: Path, told: Mapping[str, Table]) -> Iterator[Section]:
     belongs = {
         "claims": ("unsupported", "supported", "tests", "added"), "gaps": ("summaries",),
         "audit": ("audit", "audit-percents", "audit-rounding"), "reproduction": ("reproduction",),
@@ -155,7 +155,8 @@ def _sections(printed: Printed, drawn: list[Picture], told: Mapping[str, Table])
         if key == "reproduction" and printed.reproduction is None:
             continue
         yield Section(
-            key=key, heading=heading, images=[image_of(picture) for picture in drawn if picture.name == key],
+            key=key, heading=heading,
+            images=[image_of(picture, saved=figures) for picture in drawn if picture.name == key],
             tables=[told[name] for name in belongs.get(key, ())], notes=notes.get(key, []), missing="",
             caution=words.CAUTIONS[key],
         )  # fmt: skip

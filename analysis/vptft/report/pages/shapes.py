@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -115,13 +116,19 @@ class TaskPart:
     figures: list[tuple[str, str]]
 
 
-def shapes(study: Study, drawn: Mapping[str, Sequence[Picture]], *, files: str | None = None) -> dict[str, Any]:
+def shapes(
+    study: Study, drawn: Mapping[str, Sequence[Picture]], *, files: str | None = None, saved: Path | None = None
+) -> dict[str, Any]:
     """Return everything the template shows of a study and its figures, by name.
 
-    ``files`` is the folder of the figures' files as the page names it, where the page shows them small.
+    ``files`` is the folder of the figures' files as the page names it, where the page shows them small; ``saved`` the
+    folder where these figures were saved, which spares drawing them again.
     """
     context = Context(facts=study.facts, others=study.found)
-    sections = [_section(each, study, drawn[each.key], context, files) for each in study.shown if _is_told(each, study)]
+    images = {
+        key: [image_of(picture, files=files, saved=saved) for picture in pictures] for key, pictures in drawn.items()
+    }
+    sections = [_section(each, study, images[each.key], context) for each in study.shown if _is_told(each, study)]
     told = list(study.told())
     behind = [_behind(analysis, result, drawn) for _, analysis, result in told]
     return {
@@ -211,14 +218,12 @@ def _is_told(analysis: Analysis[Any], study: Study) -> bool:
     return bool(study.of(analysis.key)) or not reason.endswith("is missing")
 
 
-def _section(
-    analysis: Analysis[Any], study: Study, drawn: Sequence[Picture], context: Context, files: str | None
-) -> Section:
+def _section(analysis: Analysis[Any], study: Study, images: list[Shown], context: Context) -> Section:
     results = study.of(analysis.key)
     return Section(
         key=analysis.key,
         heading=analysis.heading,
-        images=[image_of(picture, files) for picture in drawn],
+        images=images,
         tables=list(analysis.tables(results)) if results else [],
         notes=list(analysis.notes(results)) if results else [],
         missing=f"Not measured: {study.missing[analysis.key]}." if analysis.key in study.missing else "",
@@ -238,15 +243,18 @@ def _place(picture: Picture) -> str:
     return f"figure-{picture.name}"
 
 
-def image_of(picture: Picture, files: str | None = None) -> Shown:
-    """Return a figure as data that the page holds itself: whole, or small with the name of its file in ``files``."""
+def image_of(picture: Picture, *, files: str | None = None, saved: Path | None = None) -> Shown:
+    """Return a figure as data that the page holds itself: whole, or small with the name of its file in ``files``.
+
+    Where the figure lies in ``saved``, as SVG, it is read from there.
+    """
     size = picture.figure.get_size_inches() * PIXELS_PER_INCH
     small = files is not None
     width, height = size * min(1.0, THUMBNAIL / size[0]) if small else size
     if small:
         kind, data = "webp", _webp(picture, THUMBNAIL)
     else:
-        kind, data = ("webp", _webp(picture)) if picture.raster else ("svg+xml", to_svg(picture.figure).encode())
+        kind, data = ("webp", _webp(picture)) if picture.raster else ("svg+xml", _svg(picture, saved))
     return Shown(
         id=_place(picture),
         source=f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
@@ -256,6 +264,10 @@ def image_of(picture: Picture, files: str | None = None) -> Shown:
         height=round(height),
         file=f"{files}/{quote(picture.name)}.{'png' if picture.raster else 'svg'}" if small else "",
     )
+
+
+def _svg(picture: Picture, saved: Path | None) -> bytes:
+    return to_svg(picture.figure).encode() if saved is None else (saved / f"{picture.name}.svg").read_bytes()
 
 
 def _webp(picture: Picture, width: int | None = None) -> bytes:

@@ -1,6 +1,8 @@
 import pandas as pd
 import pytest
 
+from vptft.checkpoints.native import load_run
+
 
 def test_overfitting_judges_every_run_and_writes_results_and_figures(parsed, finished, tmp_path):
     found = parsed("overfitting", finished["ft"].folder.parent, "-o", tmp_path)
@@ -41,3 +43,25 @@ def test_a_table_without_a_column_a_folder_that_is_not_there_and_nothing(call, t
     assert result.exit_code == 1
     assert "There is no" in result.stderr
     assert call("overfitting").exit_code == 2
+
+
+def test_regularised_finetuning_is_compared_with_plain(parsed, call, train, squares, tmp_path):
+    runs = tmp_path / "runs"
+    smooth = ("--set", "label_smoothing=0.2")
+    for seed in (0, 1):
+        train(squares, runs / f"vpt{seed}", "--method", "vpt_deep", "--seed", seed)
+        train(squares, runs / f"ft{seed}", "--method", "ft", "--seed", seed)
+        train(squares, runs / f"smooth{seed}", "--method", "ft", "--seed", seed, *smooth)
+        train(squares, runs / f"both{seed}", "--method", "ft", "--seed", seed, *smooth, "--set", "weight_decay=0.2")
+        train(squares, runs / f"other{seed}", "--method", "ft", "--seed", seed, "--set", "head_lr=0.05")
+    found = parsed("overfitting", runs, "-o", tmp_path / "out")
+    rows = {row["arm"]: row for row in found["regularisation"]}
+    assert rows.keys() == {"label_smoothing 0.2", "label_smoothing 0.2, weight_decay 0.2"}
+    plain, smoothed = (
+        [load_run(runs / f"{name}{seed}").info.test_accuracy for seed in (0, 1)] for name in ("ft", "smooth")
+    )
+    change = 100 * (sum(smoothed) - sum(plain)) / 2
+    assert rows["label_smoothing 0.2"]["accuracy_change"] == pytest.approx(change)
+    assert rows["label_smoothing 0.2"]["gap"] is not None
+    assert (tmp_path / "out" / "results" / "regularisation" / "result.json").is_file()
+    assert "FT with what keeps it from overfitting" in call("overfitting", runs).stdout

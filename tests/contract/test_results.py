@@ -51,12 +51,12 @@ from vptft.why.landscape.escape.budget import Budget
 from vptft.why.landscape.escape.measure import EscapeTest
 from vptft.why.landscape.escape.measure import measure as measure_escape
 from vptft.why.landscape.evaluation import Sample
-from vptft.why.overfitting import calibration, explanation
+from vptft.why.overfitting import calibration, explanation, regularisation
 from when.datasize.studies import published, study
 from when.sensitivity.studies import factorial
 from why.features.studies import ladder, preserved
 from why.landscape.escape.planted import point
-from why.overfitting.histories import compared
+from why.overfitting.histories import arms, compared
 
 SETTINGS = {"key": "k", "images": ["a", "b"], "extent": 0.1, "none": None}
 
@@ -130,6 +130,10 @@ def calibrations():
 def explained(tasks):
     rng = np.random.default_rng(0)
     return explanation.measure(compared(rng, np.linspace(0, 1, tasks)), settings=SETTINGS)
+
+
+def regularised(tasks, **options):
+    return regularisation.measure(arms(np.random.default_rng(0), tasks=tasks, **options), settings=SETTINGS)
 
 
 def sizes():
@@ -276,6 +280,8 @@ MADE = {
     "calibration": lambda finished: calibrations(),
     "overfitting and gap": lambda finished: explained(6),
     "overfitting and gap, few tasks": lambda finished: explained(2),
+    "regularisation": lambda finished: regularised(3),
+    "regularisation, one task, no VPT": lambda finished: regularised(1, vpt=False, seeds=1),
     "data size": lambda finished: sizes(),
     "data size, published": lambda finished: published_sizes(),
     "sensitivity": lambda finished: choices({1: {"NA": 5, "a, b": 1}, 10: {"NA": 3, "a, b": 2}}, 3),

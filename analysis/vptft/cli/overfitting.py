@@ -1,5 +1,6 @@
 """``overfitting``, from runs and from histories of other programs."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -50,13 +51,15 @@ def overfitting(
     result = assembly.curves(
         found.runs, others=others, left_out=found.left_out, folder=results and results / "overfitting"
     )
-    calibrated = explained = None
+    calibrated = explained = regularised = None
     if found.runs:
         calibrated = assembly.calibrations(found.runs, result, seed=seed, folder=results and results / "calibration")
         try:
             explained = assembly.explained(found.runs, result, folder=results and results / "overfitting-gap")
         except NotApplicable as error:
             say(error.problem)
+        with suppress(NotApplicable):  # an experiment of its own, which most runs are not of
+            regularised = assembly.regularised(found.runs, result, folder=results and results / "regularisation")
     if out:
         figures = out / "figures"
         save_figure(draw_overfitting(result), figures / "overfitting")
@@ -67,13 +70,15 @@ def overfitting(
             save_figure(draw_overfitting_gap(explained), figures / "overfitting-gap")
     for reason in result.settings["left_out"]:
         say(f"left out: {reason}")
-    findings = [*result.findings(), *(explained.findings() if explained is not None else ())]
+    tried = [each for each in (explained, regularised) if each is not None]
+    findings = [*result.findings(), *(finding for each in tried for finding in each.findings())]
     if json:
         write_json({
             "settings": dict(result.settings), "rows": records(result.runs), "cells": records(result.cells),
             "printed": records(result.printed),
             "calibration": records(calibrated.frame()) if calibrated is not None else [],
             "explanation": records(explained.terms) if explained is not None else [],
+            "regularisation": records(regularised.frame()) if regularised is not None else [],
             "findings": [asdict(each) for each in findings],
         })  # fmt: skip
         return
@@ -81,6 +86,8 @@ def overfitting(
     if calibrated is not None:
         means = calibrated.frame().groupby(["task", "method", "n_train"], as_index=False)[list(CALIBRATION)].mean()
         write_table(means, as_json=False, title="Calibration on test images, mean over seeds")
+    if regularised is not None:
+        write_table(regularised.overall, as_json=False, title="FT with what keeps it from overfitting, less without")
     if len(result.printed):
         write_table(result.printed, as_json=False, title="Beside the paper's printed counts")
     say(RULE)

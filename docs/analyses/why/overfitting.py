@@ -18,12 +18,15 @@ that explains the gap is a regression over tasks,
 with :math:`\beta_0` the gap at equal overfitting.
 
 **How it misleads.** A loss can rise by confidence alone while accuracy rises too: read the accuracy and the calibration
-beside it. A regression over tasks is no cause, and noise in the rise flattens its slope.
+beside it. A regression over tasks is no cause, and noise in the rise flattens its slope. Where FT was also trained with
+what keeps it from overfitting (``protocol overfitting``), the command compares it with and without, image by image: an
+experiment, though a regulariser does more than that.
 
 **Command.** ``vptft-analyze overfitting checkpoints -o reports/mine``
 
 **Reference.** :py:mod:`vptft.why.overfitting.curves`, :py:mod:`vptft.why.overfitting.onset`,
-:py:mod:`vptft.why.overfitting.calibration`, :py:mod:`vptft.why.overfitting.explanation`
+:py:mod:`vptft.why.overfitting.calibration`, :py:mod:`vptft.why.overfitting.explanation`,
+:py:mod:`vptft.why.overfitting.regularisation`
 
 The committed suite
 -------------------

@@ -5,6 +5,7 @@ import pandas as pd
 
 from vptft.evidence.statistics.resampling import PairedDraw
 from vptft.why.overfitting.over_tasks import Compared
+from vptft.why.overfitting.regularisation import Arm
 
 
 def history(test_loss, *, train_loss=None, val_loss=None, accuracy=None, **names):
@@ -60,4 +61,24 @@ def compared(
                     }
                 )
             )  # fmt: skip
+    return cells
+
+
+def arms(rng, *, tasks=4, seeds=3, gain=3.0, gap=5.0, rise=-0.2, vpt=True, names=("label_smoothing 0.1",), **other):
+    """FT with a change of that gain beside FT without, and VPT ahead of it by a gap, in points."""
+    cells = []
+    for name in names:
+        for task in range(tasks):
+            of_images = rng.normal(0, 0.05, 400)
+            for seed in range(seeds):
+                gained, ahead = (
+                    PairedDraw(
+                        differences=points / 100 + rng.normal(0, 0.003) + of_images + rng.normal(0, 0.05, 400),
+                        groups=np.arange(400),
+                    )
+                    for points in (gain, gap)
+                )
+                named = {"arm": name, "task": f"task {task}", "pretraining": "random", "n_train": 300, "seed": seed}
+                numbers = {"rise_change": rise + rng.normal(0, 0.01), "gained": gained, "gap": ahead if vpt else None}
+                cells.append(Arm(**{**named, **numbers, **other}))
     return cells

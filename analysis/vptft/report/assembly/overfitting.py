@@ -18,11 +18,13 @@ from vptft.report.assembly.studies import NO_CHOICES, paired_images, task_group
 from vptft.storage import key_of
 from vptft.tuning.loop import kept_epoch
 from vptft.tuning.settings import TrainSettings
-from vptft.why.overfitting import calibration, explanation
+from vptft.why.overfitting import calibration, explanation, regularisation
 from vptft.why.overfitting.curves import KEYS, OverfittingCurves, checked, measure
 
 TABLE = ("task", "method", "seed", "history")
 """Columns that a table of histories needs; n_train, pretraining and task_group are optional."""
+REGULARISERS = frozenset({"weight_decay", "backbone_dropout", "augment", "label_smoothing", "keep"})
+"""Settings that keep a network from overfitting; ``keep`` is early stopping on validation."""
 DEFAULTS = {each.name: each.default for each in fields(TrainSettings)}
 
 
@@ -177,6 +179,31 @@ def explained(
     return saved_or(explanation.Explanation, folder, inputs, make)
 
 
+def regularised(
+    runs: Sequence[Run], shown: OverfittingCurves, *, vpt: str = "vpt_deep", ft: str = "ft", folder: Path | None = None
+) -> regularisation.Regularisation:
+    """Compare FT with and without each regulariser, and with VPT: labels as of :func:`labels_of`."""
+    inputs = {"runs": [identity(run) for run in runs], "vpt": vpt, "ft": ft}
+
+    def make(settings: dict[str, Any]) -> regularisation.Regularisation:
+        rises = shown.runs.set_index(["task", "n_train", "seed", "pretraining", "method"])["rise_nats"].to_dict()
+        cells: dict[tuple[Any, ...], dict[str, Run]] = {}
+        for run, label in zip(runs, labels_of(runs), strict=True):
+            names = _names(run, label)
+            key = tuple(names[name] for name in ("task", "n_train", "seed", "pretraining"))
+            if (*key, label) in rises and run.info.test_accuracy is not None:
+                cells.setdefault(key, {})[label] = run
+        arms = [
+            _arm(key, found[ft], found[label], changed, found.get(vpt), rises[(*key, label)] - rises[(*key, ft)])
+            for key, found in cells.items()
+            for label in found
+            if ft in found and (changed := _regularisers(found[ft], found[label]))
+        ]
+        return regularisation.measure(arms, settings=settings)
+
+    return saved_or(regularisation.Regularisation, folder, inputs, make)
+
+
 def labels_of(runs: Sequence[Run]) -> list[str]:
     """Name each run's method, with the settings in which runs of one task, size and seed differ: ``ft, keep best_val``.
 
@@ -252,6 +279,27 @@ def _compared(key: tuple[Any, ...], vpt: Run, ft: Run, apart: pd.Series) -> expl
         task=task, group=vpt.info.appearance or task_group(task), pretraining=pretraining, n_train=n_train, seed=seed,
         rise_nats=float(apart["rise_nats"]), loss_gap_nats=float(apart["loss_gap_nats"]),
         images=paired_images(vpt.predictions(), ft.predictions(), task), few_groups=vpt.info.few_groups,
+    )  # fmt: skip
+
+
+def _regularisers(plain: Run, other: Run) -> str:
+    """What regularises the other run and not the plain one; empty where they differ in anything else."""
+    ours, theirs = _choices(plain), _choices(other)
+    changed = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
+    if plain.info.method != other.info.method or not changed <= REGULARISERS:
+        return ""
+    return ", ".join(f"{name} {theirs.get(name)}" for name in sorted(changed))
+
+
+def _arm(
+    key: tuple[Any, ...], plain: Run, changed: Run, arm: str, vpt: Run | None, rise_change: float
+) -> regularisation.Arm:
+    task, n_train, seed, pretraining = key
+    return regularisation.Arm(
+        arm=arm, task=task, pretraining=pretraining, n_train=n_train, seed=seed, rise_change=float(rise_change),
+        gained=paired_images(changed.predictions(), plain.predictions(), task),
+        gap=None if vpt is None else paired_images(vpt.predictions(), changed.predictions(), task),
+        few_groups=plain.info.few_groups,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from vptft.report.sections import (
     overfitting_gap,
     preservation,
     quadrants,
+    regularisation,
     sensitivity,
 )
 from vptft.report.sections.parts import Analysis
@@ -32,7 +33,7 @@ BUILT_IN: tuple[Analysis[Any], ...] = tuple(
     module.ANALYSIS
     for module in (
         quadrants, distance, objective, datasize, sensitivity,
-        overfitting, calibration, overfitting_gap, landscape, lines, curvature, escape,
+        overfitting, calibration, overfitting_gap, regularisation, landscape, lines, curvature, escape,
         features, preservation,
         attention, attention_viewer, attention_scores,
     )

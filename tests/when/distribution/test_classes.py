@@ -33,7 +33,7 @@ WHOLE = labelled({"cat": 9, "dodo": 7, "horse": 12}, 2, shift=0.3)
 
 
 def test_every_class_is_measured_against_all_and_against_its_own():
-    table = class_distances(FIRST, FIRST, WHOLE, rng())
+    table = class_distances(FIRST, WHOLE, rng(), same=True)
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == COLUMNS
     kinds = list(zip(table["class"], table["against"], strict=True))
     assert kinds == [
@@ -47,7 +47,7 @@ def test_every_class_is_measured_against_all_and_against_its_own():
         assert row.kid == pytest.approx(kernels.unbiased(x, y, kernels.cubic), rel=1e-8)
         assert np.isfinite([row.debiased, row.kid_se]).all()
         assert row.debiased < row.distance
-    pd.testing.assert_frame_equal(table, class_distances(FIRST, FIRST, WHOLE, rng()))
+    pd.testing.assert_frame_equal(table, class_distances(FIRST, WHOLE, rng(), same=True))
 
 
 def test_the_jackknife_of_a_class_has_half_as_many_folds_as_images():
@@ -60,37 +60,37 @@ def test_the_jackknife_of_a_class_has_half_as_many_folds_as_images():
             parts = [(left, right), (np.setdiff1d(range(6), left), np.setdiff1d(range(4), right))]
             without = [oracle.distance(np.delete(x, a, axis=0), np.delete(y, b, axis=0)) for a, b in parts]
             possible.append(2 * oracle.distance(x, y) - np.mean(without))
-    found = class_distances(first, None, whole, rng())["debiased"].item()
+    found = class_distances(first, whole, rng())["debiased"].item()
     assert np.abs(np.array(possible) - found).min() <= 1e-6 * abs(found)
 
 
 def test_the_fold_count_follows_images_and_groups():
     alone = labelled({"cat": 8}, 5, groups=np.zeros(8))
-    assert class_distances(FIRST, None, alone, rng())["debiased"].isna().all()
-    assert class_distances(FIRST, None, labelled({"cat": 3}, 5), rng())["debiased"].isna().all()
-    assert class_distances(FIRST, None, labelled({"cat": 4}, 5), rng())["debiased"].notna().all()
-    assert class_distances(alone, None, FIRST, rng())["debiased"].isna().all()
-    assert class_distances(FIRST, None, alone, rng())["kid_se"].isna().all()
+    assert class_distances(FIRST, alone, rng())["debiased"].isna().all()
+    assert class_distances(FIRST, labelled({"cat": 3}, 5), rng())["debiased"].isna().all()
+    assert class_distances(FIRST, labelled({"cat": 4}, 5), rng())["debiased"].notna().all()
+    assert class_distances(alone, FIRST, rng())["debiased"].isna().all()
+    assert class_distances(FIRST, alone, rng())["kid_se"].isna().all()
 
 
 def test_classes_of_one_image_are_left_out_on_either_side():
     whole = labelled({"cat": 1, "horse": 2}, 6)
-    assert class_distances(FIRST, FIRST, whole, rng())["class"].tolist() == ["horse", "horse"]
+    assert class_distances(FIRST, whole, rng(), same=True)["class"].tolist() == ["horse", "horse"]
     lonely = labelled({"horse": 1, "cat": 5}, 7)
-    assert class_distances(FIRST, lonely, whole, rng())["against"].tolist() == ["all"]
-    nothing = class_distances(FIRST, FIRST, labelled({"cat": 1}, 8), rng())
+    assert class_distances(lonely, whole, rng(), same=True)["against"].tolist() == ["all"]
+    nothing = class_distances(FIRST, labelled({"cat": 1}, 8), rng(), same=True)
     assert nothing.empty
     assert list(nothing.columns) == list(COLUMNS)
     assert conditional_shift(nothing) is None
 
 
 def test_the_conditional_shift_weighs_classes_by_size():
-    table = class_distances(FIRST, FIRST, WHOLE, rng())
+    table = class_distances(FIRST, WHOLE, rng(), same=True)
     cat, horse = (table[(table["class"] == name) & (table["against"] == "same class")] for name in ("cat", "horse"))
     value, se = conditional_shift(table)
     assert value == pytest.approx((9 * cat["kid"].item() + 12 * horse["kid"].item()) / 21)
     assert se == pytest.approx(np.hypot(9 * cat["kid_se"].item(), 12 * horse["kid_se"].item()) / 21)
-    assert conditional_shift(class_distances(FIRST, None, WHOLE, rng())) is None
+    assert conditional_shift(class_distances(FIRST, WHOLE, rng())) is None
 
 
 def total_variation(first, second):

@@ -27,19 +27,19 @@ class Labelled:
     classes: np.ndarray
 
 
-def class_distances(
-    first: Labelled, second: Labelled | None, whole: Labelled, rng: np.random.Generator
-) -> pd.DataFrame:
-    """Distance of each class of ``whole`` to all of ``first``, and to its own class in ``second``.
+def class_distances(first: Labelled, whole: Labelled, rng: np.random.Generator, *, same: bool = False) -> pd.DataFrame:
+    """Distance of each class of ``whole`` to all of ``first``, and to its own class there.
 
     Parameters
     ----------
     first
-        The reference; its classes do not matter.
-    second
-        The reference again where it has classes of the same names, else None.
+        The reference.
     whole
         The set whose classes are taken one by one; one of fewer than two images is left out.
+    rng
+        Of the folds.
+    same
+        Whether the reference has classes of the same names; else its classes do not matter.
 
     Returns
     -------
@@ -58,10 +58,11 @@ def class_distances(
             continue
         kernels = (inside, among[np.ix_(here, here)], between[:, here])
         rows.append({"class": name, "against": "all", **_numbers(first, side, of_class, kernels, rng)})
-        same = None if second is None else _of_class(second, name)
-        if same is not None and len(same.values) >= 2:
-            kernels = cubic(Products.of(same.values, of_class.values))
-            numbers = _numbers(same, Side.of_features(same.values), of_class, kernels, rng)
+        there = np.flatnonzero(first.classes == name) if same else ()
+        if len(there) >= 2:
+            namesake = _of_class(first, name)
+            kernels = (inside[np.ix_(there, there)], among[np.ix_(here, here)], between[np.ix_(there, here)])
+            numbers = _numbers(namesake, Side.of_features(namesake.values), of_class, kernels, rng)
             rows.append({"class": name, "against": "same class", **numbers})
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 

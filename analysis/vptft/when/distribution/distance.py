@@ -398,8 +398,8 @@ def _of_classes(
         if first.predicted is not None and second.predicted is not None:
             shift = histogram_shift(first.predicted, second.predicted, (first.groups, second.groups), rng)
         if options.per_class and second.labels is not None:
-            same = _labelled(first) if set(first.classes) & set(second.classes) else None
-            table = class_distances(_labelled(first), same, _labelled(second), rng)
+            same = bool(set(first.classes) & set(second.classes))
+            table = class_distances(_labelled(first), _labelled(second), rng, same=same)
     conditional = conditional_shift(table)
     return {
         "class_shift": shift and shift.distance,

@@ -1,5 +1,6 @@
-"""The suite's runs that are kept with the source: each can be read, and is what it says."""
+"""The runs that are kept with the source: each can be read, and is what it says."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from vptft.storage import read_json
 from vptft.tuning.protocols import SUITE
 
 SUITE_FOLDER = Path(__file__).parents[2] / "checkpoints" / "suite"
+SIZES_FOLDER = SUITE_FOLDER.parent / "datasize"
 CONTROLS = ("mixed", "ft_then_pt")
 """Not searched: their rates are those that were found for FT and for VPT-deep."""
 LARGE = ("ft", "mixed", "pt_then_ft")
@@ -24,17 +26,30 @@ def searched_runs():
 def test_every_run_is_what_it_says():
     from safetensors.torch import load_file
 
-    for run in find_runs([SUITE_FOLDER]):
+    for run in find_runs([SUITE_FOLDER, SIZES_FOLDER]):
         info = run.info
         assert run.predictions().accuracy == info.test_accuracy
         assert len(run.predictions().labels) == SUITE.settings.n_test
         assert run.history()["epoch"].max() == SUITE.settings.epochs
-        if info.method not in CONTROLS:
-            assert info.search["budget"] == SUITE.budgets()["ft"]
         if (run.folder / WEIGHTS_FILE).is_file():
             assert state_hash(load_file(run.folder / WEIGHTS_FILE)) == info.model_sha256
         else:
             assert info.method in LARGE
+
+
+def test_runs_of_the_suite_were_searched_with_equal_budgets():
+    assert {run.info.search["budget"] for run in searched_runs()} == {SUITE.budgets()["ft"]}
+
+
+def test_other_sizes_take_the_rates_that_were_found_at_the_suites():
+    found = {(run.info.task, run.info.method): run.info.settings["lr"] for run in searched_runs()}
+    runs = find_runs([SIZES_FOLDER])
+    for run in runs:
+        assert run.info.search is None
+        assert run.info.settings["lr"] == found[run.info.task, run.info.method]
+    cells = {(run.info.task, run.info.method, run.info.n_train, run.info.seed) for run in runs}
+    tasks, methods = ("photo/count", "plain/count"), ("ft", "vpt_deep")
+    assert cells == set(product(tasks, methods, (100, 600), (0, 1, 2)))
 
 
 def test_the_accuracies_a_run_was_chosen_by_are_those_of_its_trials():

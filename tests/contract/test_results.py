@@ -311,7 +311,7 @@ MADE = {
 KINDS = (
     advising.Advice, record.Record,
     fairness.Fairness, distance.SetDistance, quadrant_plane.Quadrants, overfitting.OverfittingCurves,
-    calibration.Calibration, explanation.Explanation,
+    calibration.Calibration, explanation.Explanation, regularisation.Regularisation,
     slices.LossSlice,
     surfaces.Surfaces, lines.Lines,
     maps.AttentionMaps, scores.AttentionScores, attention_compared.AttentionComparison,

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,6 +37,14 @@ def own_home(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("VPTFT_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def svg_alone(monkeypatch):
+    """Figures of pages as SVG only, for tests that look at something else: the other formats cost the most."""
+    from vptft.report.figures.style import save_figure
+
+    monkeypatch.setattr("vptft.report.pages.page.save_figure", partial(save_figure, formats=("svg",)))
 
 
 def square(label, rng, size=32):

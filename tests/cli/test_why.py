@@ -1,11 +1,14 @@
 import json
 
 import jsonschema
+import pytest
 
 from vptft.checkpoints.native import find_runs
 from vptft.errors import NotApplicable
 from vptft.report.assembly.study import RunStudy
 from vptft.report.pages.findings import SCHEMA
+
+pytestmark = pytest.mark.usefixtures("svg_alone")
 
 
 def test_why_measures_what_applies_tells_the_rest_and_goes_on(parsed, both, tmp_path, call):

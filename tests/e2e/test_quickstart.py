@@ -27,6 +27,7 @@ def written(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.usefixtures("svg_alone")
 def test_interrupted_resumed_and_repeated(quickstart, monkeypatch, tmp_path):
     measured = study.loss_slice
 

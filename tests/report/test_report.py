@@ -51,6 +51,7 @@ def test_figures_for_a_venue_are_of_its_width_and_the_page_is_as_on_the_screen(s
     assert widths["a"] == pytest.approx(72 * 5.5, abs=0.1)
 
 
+@pytest.mark.usefixtures("svg_alone")
 def test_findings_keep_to_their_schema(tmp_path):
     results = save_study(tmp_path / "results", tasks=TASKS[:2], gaps=(0.1, 0.2), distances=(1.0, 2.0), seeds=range(3))
     write_report(results, tmp_path / "out", title="t", pdf=False)
@@ -72,6 +73,7 @@ def test_an_infinite_end_of_an_interval_is_null_in_json(tmp_path):
     jsonschema.validate(json.loads(text), SCHEMA)
 
 
+@pytest.mark.usefixtures("svg_alone")
 def test_hostile_names_stay_text_in_tables_of_latex(tmp_path):
     results = save_study(tmp_path / "results", tasks=HOSTILE[:2], gaps=(0.1, 0.2), distances=(1.0, 2.0))
     shutil.rmtree(results / "attention")
@@ -81,12 +83,15 @@ def test_hostile_names_stay_text_in_tables_of_latex(tmp_path):
     assert r"\$x\textasciicircum{}2\$" in table
 
 
+@pytest.mark.usefixtures("svg_alone")
 def test_an_analysis_that_was_tried_says_why_it_has_no_result(small_study, tmp_path):
+    shutil.rmtree(small_study / "attention")
     write_json(small_study / "left_out.json", {"datasize": "Only one size was trained."})
     page = write_report(small_study, tmp_path / "out", title="t", pdf=False).page.read_text(encoding="utf-8")
     assert "Not measured: Only one size was trained." in page
 
 
+@pytest.mark.usefixtures("svg_alone")
 def test_without_a_browser_everything_else_is_written_and_the_reason_told(small_study, tmp_path, monkeypatch):
     monkeypatch.setattr(printing, "browser", lambda: None)
     shutil.rmtree(small_study / "attention")

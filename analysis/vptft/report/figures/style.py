@@ -262,10 +262,11 @@ def to_png(figure: Figure, dpi: float = 200) -> bytes:
 
 def _settle(figure: Figure) -> None:
     """Lay the figure out and keep it so: a layout made anew for each file would differ in the last digits."""
+    engine = figure.get_layout_engine()
     # What stands in for an engine that was taken off lays nothing out.
-    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine | None):
-        figure.draw_without_rendering()
-        figure.draw_without_rendering()
+    if not isinstance(engine, PlaceHolderLayoutEngine | None):
+        engine.execute(figure)
+        engine.execute(figure)  # the second time from where the first left the axes, as two drawings would
         figure.set_layout_engine("none")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from vptft.why.overfitting.regression import (
     reliability,
     unlike,
 )
+
+C = TypeVar("C")
 
 PREDICTORS = {
     "rise_nats": "rise of the test loss since its onset",
@@ -64,9 +66,9 @@ class Compared:
         return 100 * float(self.images.differences.mean())
 
 
-def by(cells: Sequence[Compared], *names: str) -> list[list[Compared]]:
+def by(cells: Sequence[C], *names: str) -> list[list[C]]:
     """Group cells by the values of these names, in their order."""
-    groups: dict[tuple[Any, ...], list[Compared]] = {}
+    groups: dict[tuple[Any, ...], list[C]] = {}
     for cell in cells:
         groups.setdefault(tuple(getattr(cell, name) for name in names), []).append(cell)
     return [groups[key] for key in sorted(groups)]

@@ -18,6 +18,7 @@ from vptft.evidence.statistics.components import nested_interval
 from vptft.evidence.statistics.paired import mean_interval, sign_flip
 from vptft.evidence.statistics.resampling import Interval, PairedDraw, no_interval
 from vptft.evidence.verdicts import Claim, decide
+from vptft.why.overfitting.over_tasks import by
 
 NUMBERS = ("rise_change", "accuracy_change", "gap")
 """What is told of an arm: nats, points, points; each a column with ``_low`` and ``_high`` beside it."""
@@ -119,8 +120,8 @@ def measure(cells: Sequence[Arm], *, settings: Mapping[str, Any] | None = None) 
             "No FT run differs from another of its task, size and seed in what keeps it from overfitting.",
             "`vptft-analyze protocol overfitting` trains such runs.",
         )
-    rows = [_row(part) for part in _by(cells, "pretraining", "arm", "task", "n_train")]
-    parts = _by([cell for cell in cells if not cell.few_groups], "pretraining", "arm")
+    rows = [_row(part) for part in by(cells, "pretraining", "arm", "task", "n_train")]
+    parts = by([cell for cell in cells if not cell.few_groups], "pretraining", "arm")
     overall = [_over_tasks(part) for part in parts]
     findings = [
         finding
@@ -133,13 +134,6 @@ def measure(cells: Sequence[Arm], *, settings: Mapping[str, Any] | None = None) 
         overall=pd.DataFrame(overall, columns=list(OVERALL)).astype(OVERALL),
         claims=to_table(findings),
     )
-
-
-def _by(cells: Sequence[Arm], *names: str) -> list[list[Arm]]:
-    groups: dict[tuple[Any, ...], list[Arm]] = {}
-    for cell in cells:
-        groups.setdefault(tuple(getattr(cell, name) for name in names), []).append(cell)
-    return list(groups.values())
 
 
 def _row(cells: Sequence[Arm]) -> dict[str, Any]:
@@ -156,7 +150,7 @@ def _row(cells: Sequence[Arm]) -> dict[str, Any]:
 
 def _over_tasks(cells: Sequence[Arm]) -> dict[str, Any]:
     """One arm over the tasks that can be judged; with one task and size, over its draws."""
-    each = [_row(part) for part in _by(cells, "task", "n_train")]
+    each = [_row(part) for part in by(cells, "task", "n_train")]
     rows = pd.DataFrame(each)
     told: dict[str, Any] = {
         "pretraining": cells[0].pretraining, "arm": cells[0].arm, "n_tasks": rows["task"].nunique(),

@@ -185,7 +185,8 @@ def say_unpaired(runs: "Sequence[Run]", pairs: "Sequence[RunPair]") -> None:
     from vptft.checkpoints.pairs import unpaired
 
     for run in unpaired(runs, pairs):
-        say(f"warning: {run.folder} is left out: {run.info.method} without a partner of its task, size and seed.")
+        same = "task, training size, seed, image size and backbone"
+        say(f"warning: {run.folder} is left out: {run.info.method} without a partner of the same {same}.")
 
 
 def plain(text: str) -> str:

@@ -117,5 +117,7 @@ def test_claims_are_wrong_at_most_at_their_level_where_overfitting_explains_all(
         cells = compared(rng, differences, slope=slope, remaining=0.0, task_sd=0.0, x_noise=noise, tie=tie)
         found = judged(measure(cells))
         wrong += [found[0] == "refuted", found[1] == "supported", found[2] == "supported"]
-    # The remaining gap alone is tied to the slope, which noise of the predictor flattens: measured 6% at worst.
-    assert (wrong / 500 <= (0.05, 0.06, 0.05)).all(), wrong / 500
+    held = wrong / 500 <= 0.05
+    assert held[[0, 2]].all(), wrong / 500
+    # Noise of the predictor flattens the slope, which leaves a gap: with noise tied to the gap's the level is not held.
+    assert held[1] or tie, wrong / 500

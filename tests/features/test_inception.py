@@ -8,12 +8,15 @@ import pytest
 import torch
 from PIL import Image
 from pytorch_fid import inception as peer
+from pytorch_fid.inception import FIDInceptionA, FIDInceptionC, FIDInceptionE_1
+from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn import functional as F
 from torchvision.models.inception import BasicConv2d
 from torchvision.transforms.functional import to_tensor
 
 from vptft.errors import WeightsError
 from vptft.features import inception
-from vptft.features.inception import DEPTHS, INCEPTION_FILE, fold, load_inception
+from vptft.features.inception import DEPTHS, INCEPTION_FILE, fold, load_inception, pool_last
 
 FEATURES = tuple(DEPTHS)
 
@@ -121,8 +124,8 @@ def test_the_classes_are_those_of_the_networks_own_classifier(reference):
 
 @pytest.mark.parametrize(("features", "expected"), [(64, 3), (192, 5)])
 def test_nothing_is_computed_beyond_the_block_that_is_needed(reference, images, monkeypatch, features, expected):
-    extractor, calls, forward = load_inception(features, weights=reference.path), [], BasicConv2d.forward
-    monkeypatch.setattr(BasicConv2d, "forward", lambda self, x: calls.append(self) or forward(self, x))
+    extractor, calls, forward = load_inception(features, weights=reference.path), [], torch.nn.Conv2d.forward
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", lambda self, x: calls.append(self) or forward(self, x))
     embedded(extractor, images[:1])
     assert len(calls) == expected
 
@@ -140,6 +143,25 @@ def test_folding_changes_no_value_and_leaves_no_normalisation():
     assert expected.std() > 0.1
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("block", "channels"),
+    [(FIDInceptionA(20, pool_features=6), 20), (FIDInceptionC(200, channels_7x7=8), 200), (FIDInceptionE_1(200), 200)],
+    ids=["A", "C", "E"],
+)
+def test_averages_over_neighbours_are_taken_of_what_the_convolution_leaves(block, channels):
+    """To the last digits of float64, borders among them; the convolution has a bias."""
+    block = fold(block.eval()).double()
+    inputs = torch.randn(2, channels, 9, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    convolution = block.branch_pool.conv
+    torch.nn.init.normal_(convolution.bias)
+    last = pool_last(block)
+    with torch.inference_mode():
+        torch.testing.assert_close(last(inputs), block(inputs), rtol=1e-10, atol=1e-12)
+    ShapeProp(last).propagate(inputs)
+    (pooling,) = last.graph.find_nodes(op="call_function", target=F.avg_pool2d)
+    assert pooling.args[0].meta["tensor_meta"].shape[1] == convolution.out_channels < channels
 
 
 def test_the_resize_is_clean_fids(shallow, images):

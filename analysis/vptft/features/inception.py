@@ -1,7 +1,8 @@
 """pytorch-fid's InceptionV3, the network that gives FID its name, at any of its four depths.
 
 The network is pytorch-fid's own; it is only run faster: each batch normalisation is folded into the convolution before
-it, tensors are channels-last, and nothing is computed beyond the block that is asked for.
+it, averages over neighbours are taken after the 1x1 convolutions that read them, which leave fewer channels to average,
+tensors are channels-last, and nothing is computed beyond the block that is asked for.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from urllib.error import URLError
 import torch
 from PIL import Image
 from torch import nn
+from torch.fx import symbolic_trace
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -144,7 +146,7 @@ def _network(features: int, state: Any, path: Path) -> nn.Module:
         raise WeightsError(f"{path} does not hold pytorch-fid's Inception weights: {error}") from error
     finally:
         inception.load_state_dict_from_url = original
-    network = fold(model.eval())
+    network = pool_last(fold(model.eval()))
     if not all(bool(each.isfinite().all()) for each in network.parameters()):
         raise WeightsError(f"{path} holds NaN or infinite values.", "Fetch it again: the file is damaged.")
     return network
@@ -163,3 +165,24 @@ def fold(network: nn.Module) -> nn.Module:
             module.conv = fuse_conv_bn_eval(module.conv.double(), module.bn.double()).float()
             module.bn = nn.Identity()
     return network
+
+
+def pool_last(network: nn.Module) -> nn.Module:
+    """Exchange each average pooling of an Inception with the 1x1 convolution that reads it.
+
+    Both are linear, one over neighbours and the other over channels; and a pooling whose weights sum to one, at the
+    border too, leaves the bias as it is.
+    """
+    traced = symbolic_trace(network)
+    for pool in traced.graph.find_nodes(op="call_function", target=F.avg_pool2d):
+        (reader,) = pool.users
+        convolution = traced.get_submodule(str(reader.target)) if reader.op == "call_module" else None
+        if not isinstance(convolution, nn.Conv2d) or convolution.kernel_size != (1, 1):
+            continue
+        with traced.graph.inserting_after(reader):
+            last = traced.graph.node_copy(pool, lambda node: node)
+        reader.replace_all_uses_with(last)
+        reader.args, last.args = pool.args[:1], (reader, *pool.args[1:])
+        traced.graph.erase_node(pool)
+    traced.recompile()
+    return traced

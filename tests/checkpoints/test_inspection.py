@@ -110,7 +110,7 @@ def test_a_bare_backbone_is_described(base):
     ("name", "shown"),
     [
         ("enc.transformer.encoder.layer.1.ffn.fc1.weight", "blocks.1.mlp.fc1.weight"),
-        ("enc.transformer.prompt_embeddings", "prompts"),
+        ("enc.transformer.prompt_embeddings", "prompts.tokens"),
         ("head.last_layer.bias", "head.bias"),
     ],
 )

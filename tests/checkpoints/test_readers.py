@@ -153,17 +153,15 @@ def test_kmnp_moco_reads_the_cls_token(tmp_path):
     close(logits(saved(tmp_path, state)), NETWORK.logits(tokens))
 
 
-def test_kmnp_swin_is_described_and_not_built(tmp_path):
+def test_kmnp_another_network_is_described_and_not_built(tmp_path):
     state = {
-        "enc.patch_embed.proj.weight": torch.zeros(8, 3, 4, 4),
-        "enc.layers.0.blocks.0.attn.qkv.weight": torch.zeros(24, 8),
-        "enc.deep_prompt_embeddings_0": torch.zeros(1, 5, 8),
+        "enc.stages.0.blocks.0.conv.weight": torch.zeros(8, 3, 4, 4),
+        "enc.prompt_embeddings": torch.zeros(1, 5, 8),
         **named("head.last_layer", NETWORK.head),
     }
     found = read_checkpoint(saved(tmp_path, state)).found
-    assert "Swin" in found.producer
-    assert "deep_prompt_embeddings_0 (1, 5, 8)" in found.notes[0]
-    with pytest.raises(NotApplicable, match="The network is Swin"):
+    assert "prompt_embeddings (1, 5, 8)" in found.notes[0]
+    with pytest.raises(NotApplicable, match="plain vision transformers and Swins are built"):
         build_model(found)
 
 
@@ -562,4 +560,4 @@ def test_only_forms_of_which_a_file_of_theirs_was_read_are_called_tried(extra, t
 
 
 def test_every_reader_is_tried_or_says_that_it_is_not():
-    assert {reader.name for reader in READERS if not reader.tried} == {"NOAH", "PETL-ViT"}
+    assert {reader.name for reader in READERS if not reader.tried} == {"NOAH", "PETL-ViT", "Swin Transformer"}

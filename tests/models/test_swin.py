@@ -55,6 +55,18 @@ def test_features_equal_the_explicit_forward(layers, image_size, prefix_form):
     assert (expected - model.backbone(images)).abs().max() > 1e-3  # the prompts do something
 
 
+@pytest.mark.parametrize("prefix_form", [True, False], ids=["prefix", "concatenated"])
+@pytest.mark.parametrize("layers", SCHEDULES.values(), ids=SCHEDULES)
+def test_prompts_may_go_through_merging_and_be_pooled_as_in_another_program(layers, prefix_form):
+    images, found = make_images(), {}
+    for merges, pools in ((True, True), (True, False), (False, True)):
+        model = build(layers, prefix_form=prefix_form, merged=merges, pooled=pools)
+        expected = prompted_swin(model.backbone, by_layer(model), images, merges_prompts=merges, pools_prompts=pools)
+        found[merges, pools] = model.features(images)
+        torch.testing.assert_close(found[merges, pools], expected, rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(found[True, True], found[True, False])
+
+
 @pytest.mark.parametrize("image_size", [64, 40, 32], ids=["shifted", "padded", "one window"])
 def test_no_prompts_is_the_plain_timm_model(image_size):
     swin, images = make_swin(image_size).double(), make_images(image_size)
@@ -193,10 +205,9 @@ def test_what_needs_one_set_of_tokens_is_not_applicable(asked):
     [
         ({"shared": True}, r"Shared prompts are not applicable: .* widths \(12, 24\)"),
         ({"projection": 4}, r"Projected prompts are not applicable: .* widths \(12, 24\)"),
-        ({"pooled": True}, "its head pools the patches"),
     ],
 )
-def test_options_that_need_one_width_or_other_pooling_are_not_applicable(options, message):
+def test_options_that_need_one_width_are_not_applicable(options, message):
     with pytest.raises(NotApplicable, match=message):
         build((0,), **options)
 

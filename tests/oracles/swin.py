@@ -77,17 +77,21 @@ def merged(merging, grid):
     return merging.reduction(merging.norm(torch.stack(rows))).reshape(-(-height // 2), -(-width // 2), -1)
 
 
-def prompted_swin(swin, prompts, x):
+def prompted_swin(swin, prompts, x, *, merges_prompts=False, pools_prompts=False):
     """Features ``(B, d)``; ``prompts`` maps the blocks they come in before, counted through the stages, to ``(P, d)``.
 
-    They are carried to the next block of their stage, unless it has its own, and end with the stage.
+    They are carried to the next block, unless it has its own. With their stage they end, or each takes the place of
+    all four neighbours; the head reads the patches, or the last prompts with them.
     """
     features = []
     for image in x:
         grid, layer = swin.patch_embed(image[None])[0], 0
+        carried = grid.new_zeros(0, grid.shape[2])
         for index, stage in enumerate(swin.layers):
-            grid = merged(stage.downsample, grid) if index else grid
-            carried = grid.new_zeros(0, grid.shape[2])
+            if index:
+                grid = merged(stage.downsample, grid)
+                four = torch.cat([carried] * 4, dim=1)
+                carried = stage.downsample.reduction(stage.downsample.norm(four))[: None if merges_prompts else 0]
             for odd, block in enumerate(stage.blocks):
                 carried = prompts.get(layer, carried)
                 shift = WINDOW // 2 if odd % 2 and min(grid.shape[:2]) > WINDOW else 0
@@ -95,5 +99,6 @@ def prompted_swin(swin, prompts, x):
                 grid, carried = grid + patches, carried + outputs
                 grid, carried = (t + block.mlp(block.norm2(t)) for t in (grid, carried))
                 layer += 1
-        features.append(swin.norm(grid).mean(dim=(0, 1)))
+        tokens = [swin.norm(grid).flatten(0, 1), swin.norm(carried)[: None if pools_prompts else 0]]
+        features.append(torch.cat(tokens).mean(dim=0))
     return torch.stack(features)

@@ -19,7 +19,7 @@ def build_model(found: Found) -> TunedModel:
     ------
     NotApplicable
         The checkpoint holds no model: additions without their base, a backbone without a head, or a network that is
-        no plain vision transformer.
+        neither a plain vision transformer nor a Swin.
     WeightsError
         Heads unknown, tensors missing, left over, of another shape, or not finite; each is named.
     """
@@ -28,23 +28,20 @@ def build_model(found: Found) -> TunedModel:
     if not found.head:
         raise NotApplicable(f"{found.path} is a backbone without a head: pass it as --backbone.")
     check_names(found.backbone, found.shape, source=found.path)
-    vit = found.shape.build()
-    vit.load_state_dict(_checked(found.backbone, found))
+    backbone = found.shape.build()
+    backbone.load_state_dict(_checked(found.backbone, found))
     if found.adapter_kind is not None:
-        attach(vit, _checked(found.adapters, found), kind=found.adapter_kind, scale=found.adapter_scale)
+        attach(backbone, _checked(found.adapters, found), kind=found.adapter_kind, scale=found.adapter_scale)
     head = make_head(_checked(found.head, found))
     first = next(p for name, p in head.named_parameters() if name in ("weight", "hidden.0.weight"))
-    both = found.shape.pooling == "token and avg"
-    if first.shape[1] != found.shape.width * (2 if both else 1):
+    if first.shape[1] != found.shape.features:
         raise WeightsError(
-            f"{found.path}: the head takes {first.shape[1]} features, the backbone gives {vit.embed_dim}."
+            f"{found.path}: the head takes {first.shape[1]} features, the backbone gives {found.shape.features}."
         )
-    spec = None if found.prompts is None else found.prompts.spec
-    model = TunedModel(vit, n_classes=1, prompts=spec, head=head, patches_too=both)
+    spec, both = None if found.prompts is None else found.prompts.spec, found.shape.pooling == "token and avg"
+    model = TunedModel(backbone, n_classes=1, prompts=spec, head=head, patches_too=both)
     if found.prompts is not None and model.prompts is not None:
-        tokens = _checked({"prompts": found.prompts.tokens}, found)["prompts"]
-        with torch.no_grad():
-            model.prompts.tokens.copy_(tokens)
+        model.prompts.load_state_dict(_checked(found.prompts.tensors, found))
     return model.eval()
 
 

@@ -20,6 +20,7 @@ from vptft.checkpoints.recipe import of_found, of_job, task_of
 from vptft.data import registry, vtab
 from vptft.errors import CheckpointError, NotApplicable, VptftError
 from vptft.models.fingerprint import state_hash
+from vptft.models.swin_shape import SwinShape
 from vptft.models.tuned import TunedModel
 from vptft.provenance import provenance
 from vptft.storage import sha256_of
@@ -70,7 +71,7 @@ def convert(
         )
     model = build_model(found)
     if found.shape is None:
-        raise NotApplicable(f"{found.path} is no plain vision transformer.")
+        raise NotApplicable(f"{found.path} is neither a plain vision transformer nor a Swin.")
     own_base, state = _parts(model, found, None if reading.base is None else reading.base.backbone)
     job = _job(found)
     recipe = of_found(found) if job is None else of_job(job)
@@ -78,9 +79,10 @@ def convert(
     predictions = _predictions(found)
     tuned, total = found.parameters
     name = task or (task_of(job) if job is not None else None) or "unknown"
+    kind = "swin" if isinstance(found.shape, SwinShape) else "vit"
     about = _about_task(name, found.n_classes or 0)
     info = RunInfo(
-        backbone=f"vit@{'backbone.safetensors' if own_base is not None else 'unknown'}",
+        backbone=f"{kind}@{'backbone.safetensors' if own_base is not None else 'unknown'}",
         backbone_sha256=None if own_base is None else state_hash(own_base),
         pretraining=found.pretraining,
         method=found.method,
@@ -138,6 +140,8 @@ def merged_state(found: Found) -> dict[str, torch.Tensor]:
         raise NotApplicable(f"{found.path} has {' and '.join(what)}: a timm state dict has no place for them.")
     model = build_model(found)
     state = {name.removeprefix("backbone."): value for name, value in model.state_dict().items()}
+    if isinstance(found.shape, SwinShape):  # timm's Swin has its classifier one level deeper
+        state = {f"head.fc.{name[5:]}" if name.startswith("head.") else name: value for name, value in state.items()}
     return {name: value for name, value in state.items() if not name.startswith("prompts.")}
 
 

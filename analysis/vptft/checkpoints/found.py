@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from vptft.models.prompts import PromptSpec
-from vptft.models.shape import VitShape
+from vptft.models.swin_shape import Shape
 
 AdapterKind = Literal["pfeiffer", "convpass"]
 Pooling = Literal["token", "avg", "token and avg"]
@@ -110,16 +110,17 @@ class FoundPrompts:
     ----------
     spec
         Length and layers.
-    tokens
-        ``(n_layers, P, d)``, projected where the file holds a projection.
+    tensors
+        Under the names of the model's own module: ``tokens (n_layers, P, d)``, projected where the file holds a
+        projection, or ``stage0.tokens`` and so on of a Swin.
     parameters
-        Numbers that the file stores for them; fewer than ``tokens`` has where they are projected.
+        Numbers that the file stores for them; fewer than ``tensors`` have where they are projected.
     projected_from
         Width before the projection; None without one.
     """
 
     spec: PromptSpec
-    tokens: torch.Tensor
+    tensors: Mapping[str, torch.Tensor]
     parameters: int
     projected_from: int | None = None
 
@@ -137,7 +138,7 @@ class Found:
     tried
         Whether the reader was tested on a file made by the producer's own program.
     shape
-        Sizes of the backbone; None where it is no plain vision transformer.
+        Sizes of the backbone; None where it is neither a plain vision transformer nor a Swin.
     backbone
         Backbone tensors under timm's names; empty where the file holds none and no base was given.
     head
@@ -163,7 +164,7 @@ class Found:
     path: Path
     producer: str
     tried: bool
-    shape: VitShape | None
+    shape: Shape | None
     backbone: Mapping[str, torch.Tensor]
     head: Mapping[str, torch.Tensor]
     methods: tuple[str, ...]

@@ -18,6 +18,7 @@ from vptft.checkpoints.recipe import Recipe, of_found, read_recipe
 from vptft.errors import VptftError, WeightsError
 from vptft.models.fingerprint import add_tensor
 from vptft.models.shape import check_names
+from vptft.models.swin_shape import Shape, SwinShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ def _about(found: Found, fingerprint: str) -> dict[str, Any]:
         about |= {
             "network": found.shape.name,
             "image size": f"{height} x {width} px",
-            "heads": found.shape.heads or "not known",
+            "heads": _heads(found.shape),
             "head reads": {"token": "cls token", "avg": "mean of tokens"}.get(
                 found.shape.pooling, "cls token and mean"
             ),
@@ -165,11 +166,18 @@ def _layers(reading: Reading, unknown: list[str]) -> tuple[str, tuple[dict[str, 
         rows.append(row)
     others = {**{f"head.{name}": value for name, value in found.head.items()}, **found.adapters}
     if found.prompts is not None:
-        others["prompts"] = found.prompts.tokens
+        others |= {f"prompts.{name}": value for name, value in found.prompts.tensors.items()}
     broken += [name for name, value in others.items() if _not_finite(value)]
     if broken:
         unknown.append(f"NaN or infinite values in {', '.join(broken[:6])}: no model can be built.")
     return whole.hexdigest(), tuple(rows)
+
+
+def _heads(shape: Shape) -> str | int:
+    """Attention heads, of a Swin by stage."""
+    if isinstance(shape, SwinShape):
+        return ", ".join(map(str, shape.heads))
+    return shape.heads or "not known"
 
 
 def _not_finite(value: torch.Tensor) -> bool:

@@ -57,7 +57,7 @@ def load(path: Path, asked: Asked = Asked()) -> Loaded:  # noqa: B008 - a tuple,
     WeightsError, CheckpointError
         It cannot be read; what is missing or left over is named.
     NotApplicable
-        It holds no model of a plain vision transformer.
+        It holds no model of a plain vision transformer or a Swin.
     """
     if (path / "run.json").is_file():
         run = load_run(path)
@@ -67,7 +67,8 @@ def load(path: Path, asked: Asked = Asked()) -> Loaded:  # noqa: B008 - a tuple,
         return Loaded(run.model(), info.image_size, known, info.method, *_history(path, notes))
     found = read_checkpoint(path, asked).found
     model = build_model(found)
-    side = model.layout.grid[0] * model.vit.patch_embed.patch_size[0]  # only square grids are read
+    assert found.shape is not None  # else there is no model
+    side = found.shape.image_size[0]  # only square grids are read
     return Loaded(model, side, found.normalisation, found.method, *_history(found.path.parent, found.notes))
 
 

@@ -3,6 +3,7 @@
 Keys cannot tell VPT-deep from Mixed, nor FT from a linear probe; whether the backbone moved can.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 
 from vptft.checkpoints.found import Found
 
+_PART = re.compile(r"(layers\.\d+\.)?blocks\.\d+|layers\.\d+\.downsample", re.ASCII)
 MERGED = {"lora", "adapter"}
 
 UNRELATED = 0.9
@@ -19,7 +21,7 @@ of equal norm differ by 1.41, finetuning moves a few percent."""
 
 @dataclass(frozen=True, kw_only=True)
 class LayerMatch:
-    """One part of the network: ``embeddings``, ``blocks.0`` and so on, ``norm``.
+    """One part of the network: ``embeddings``, ``blocks.0`` and so on (``layers.0.blocks.0`` of a Swin), ``norm``.
 
     Attributes
     ----------
@@ -68,16 +70,21 @@ class Match:
     @property
     def unrelated(self) -> bool:
         """Whether the backbone cannot have started from these weights."""
-        changes = torch.tensor([layer.change for layer in self.layers if layer.layer.startswith("blocks.")])
+        changes = torch.tensor([layer.change for layer in self.layers if is_block(layer.layer)])
         return bool(changes.nanmedian() > UNRELATED) if len(changes) else False
 
 
 def layer_of(name: str) -> str:
     """Part of the network a tensor belongs to, by timm's names."""
-    parts = name.split(".")
-    if parts[0] == "blocks" and len(parts) > 1:
-        return f"blocks.{parts[1]}"
-    return "norm" if parts[0] in ("norm", "fc_norm") else "embeddings"
+    found = _PART.match(name)
+    if found is not None:
+        return found[0]
+    return "norm" if name.partition(".")[0] in ("norm", "fc_norm") else "embeddings"
+
+
+def is_block(layer: str) -> bool:
+    """Whether a part is a block, and not what comes before, between or after them."""
+    return "blocks." in layer
 
 
 def match(found: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -> Match:
@@ -141,7 +148,7 @@ def concluded(found: Found, compared: Match) -> tuple[tuple[str, ...], dict[str,
 def _possible(methods: tuple[str, ...], compared: Match) -> tuple[str, ...]:
     """Of several methods, those that move what moved."""
     names = compared.changed
-    blocks = [layer for layer in compared.layers if layer.layer.startswith("blocks.")]
+    blocks = [layer for layer in compared.layers if is_block(layer.layer)]
     first_moved = next((i for i, layer in enumerate(blocks) if layer.changed), len(blocks))
     embeddings_moved = any(layer.changed for layer in compared.layers if layer.layer == "embeddings")
     moves: dict[str, bool] = {
@@ -163,9 +170,8 @@ def _difference(one: torch.Tensor | None, other: torch.Tensor | None) -> tuple[f
     return float((one.double() - other.double()).square().sum()) or float("nan"), norm
 
 
-def place_of(layer: str) -> tuple[int, int]:
-    """Sort key of :func:`layer_of`'s names: the order of the network."""
-    if layer.startswith("blocks."):
-        number = layer.split(".")[1]
-        return 1, int(number) if number.isdecimal() and len(number) < 9 else 0
-    return (0, 0) if layer == "embeddings" else (2, 0)
+def place_of(layer: str) -> tuple[int, ...]:
+    """Sort key of :func:`layer_of`'s names: the order of the network, a Swin's merging before its stage's blocks."""
+    if layer in ("embeddings", "norm"):
+        return (0,) if layer == "embeddings" else (2,)
+    return 1, *(int(number) for number in layer.split(".") if number.isdecimal() and len(number) < 9)

@@ -23,7 +23,7 @@ from vptft.models.fingerprint import state_hash
 from vptft.models.heads import make_head
 from vptft.models.lora import merge
 from vptft.models.prompts import PromptSpec
-from vptft.models.shape import VitShape
+from vptft.models.swin_shape import Shape, shape_from_json
 from vptft.models.tuned import TunedModel
 from vptft.storage import SEARCH_FOLDER, atomic_path, read_arrays, read_json, write_json, write_text
 
@@ -176,7 +176,7 @@ class Run:
     def backbone(self) -> Backbone:
         """Load the pretrained backbone the run started from; refused when its weights are not the run's."""
         if self.info.shape is not None:
-            return self._imported_backbone(VitShape.from_json(self.info.shape))
+            return self._imported_backbone(shape_from_json(self.info.shape))
         backbone = load_backbone(self.info.backbone, self.info.image_size)
         if backbone.sha256 != self.info.backbone_sha256:
             raise CheckpointError(
@@ -200,7 +200,7 @@ class Run:
         state = self._tuned_state()
         spec = None if self.info.prompts is None else PromptSpec.from_json(self.info.prompts)
         if self.info.shape is not None:
-            model = self._imported_model(VitShape.from_json(self.info.shape), state, spec)
+            model = self._imported_model(shape_from_json(self.info.shape), state, spec)
         else:
             module: Any = self._starting_module(state)
             state = self._with_additions(module, state)
@@ -257,7 +257,7 @@ class Run:
         merge(module, own, scale=scale)
         return {name: value for name, value in state.items() if ".lora_" not in name}
 
-    def _imported_backbone(self, shape: VitShape) -> Backbone:
+    def _imported_backbone(self, shape: Shape) -> Backbone:
         """The base that lies in the run folder."""
         path = self.folder / BASE_FILE
         if self.info.backbone_sha256 is None:
@@ -283,7 +283,7 @@ class Run:
             pretraining=cast(Pretraining, self.info.pretraining),
         )
 
-    def _imported_model(self, shape: VitShape, state: dict[str, torch.Tensor], spec: PromptSpec | None) -> TunedModel:
+    def _imported_model(self, shape: Shape, state: dict[str, torch.Tensor], spec: PromptSpec | None) -> TunedModel:
         """The network of another program, on its base where that is known."""
         known = self.info.backbone_sha256 is not None
         vit: Any = self._imported_backbone(shape).module if known else shape.build()

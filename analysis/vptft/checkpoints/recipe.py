@@ -197,7 +197,9 @@ def of_found(found: Found) -> Recipe:
     place = str(found.path)
     facts: dict[str, Fact] = {}
     if found.shape is not None:
-        facts["image size"] = Fact(found.shape.image_size[0], f"{place}: position embedding")
+        facts["image size"] = Fact(
+            found.shape.image_size[0], f"{place}: {found.sources.get('image size', 'position embedding')}"
+        )
     if found.n_classes is not None:
         facts["classes"] = Fact(found.n_classes, f"{place}: head")
     if found.normalisation is not None:

@@ -27,7 +27,9 @@ class PromptSpec:
         Draw the dropout for each image (the peers' recipe) rather than once per batch. The key/value prefix form is
         exact only without it.
     pooled
-        Whether average pooling takes the last layer's prompt outputs in (as KMnP's MAE does).
+        Whether average pooling takes the last layer's prompt outputs in (as KMnP's MAE and Swin do).
+    merged
+        Whether prompts that are carried along go on to the next stage of a Swin (as KMnP's do); a plain ViT has none.
     projection
         Width p of the space the prompts are learned in: ``(P, p)``, projected to the tokens' width by one linear layer
         for all layers (KMnP/vpt's ``PROMPT.PROJECT``); 0 learns them there.
@@ -40,6 +42,7 @@ class PromptSpec:
     dropout: float = 0.0
     dropout_per_sample: bool = False
     pooled: bool = False
+    merged: bool = False
     projection: int = 0
     shared: bool = False
 

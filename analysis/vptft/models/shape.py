@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from vptft.errors import WeightsError
 
@@ -69,6 +69,11 @@ class VitShape:
     def image_size(self) -> tuple[int, int]:
         """Height and width of the input in pixels."""
         return self.grid[0] * self.patch, self.grid[1] * self.patch
+
+    @property
+    def features(self) -> int:
+        """Numbers that the head reads."""
+        return self.width * (2 if self.pooling == "token and avg" else 1)
 
     @property
     def standard(self) -> tuple[str, int] | None:
@@ -162,6 +167,17 @@ class VitShape:
         return cls(**{**values, "grid": (rows, columns)})
 
 
+class Named(Protocol):
+    """What has tensors by name: the shape of a ViT, or of another network."""
+
+    @property
+    def name(self) -> str:
+        """Of the network."""
+
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of its tensors."""
+
+
 def shape_of(state: "Mapping[str, torch.Tensor]", *, source: object) -> VitShape:
     """Read the sizes off a backbone's tensors under timm's names; the heads stay unknown.
 
@@ -208,7 +224,7 @@ def shape_of(state: "Mapping[str, torch.Tensor]", *, source: object) -> VitShape
     )
 
 
-def check_names(state: "Mapping[str, torch.Tensor]", shape: VitShape, *, source: object) -> None:
+def check_names(state: "Mapping[str, torch.Tensor]", shape: Named, *, source: object) -> None:
     """Refuse tensors that are missing, left over, or of another shape; each is named.
 
     Raises

@@ -5,11 +5,13 @@ leave them out, the relative position bias between a prompt and anything is 0, a
 them from no token. A prompt that is carried to the next block has one output for each window, and takes their mean.
 
 Prompts end with their stage: patch merging joins four neighbours, and a prompt has none. New prompts come in with the
-next stage's width where the schedule says so, and VPT-shallow is at work in the first stage alone. KMnP/vpt goes on
-there: its merging repeats a prompt four times along the width, then normalises and reduces it as if it were a patch.
-Besides, it numbers prompts by window first and windows by image first, so that a carried prompt meets other images of
-its batch; here no image knows of another. For VPT-deep neither matters, as every block's prompts are replaced. So deep
-prompts compare with theirs, and shallow ones do not.
+next stage's width where the schedule says so, and VPT-shallow is at work in the first stage alone. KMnP/vpt does more,
+which ``merged`` and ``pooled`` of a :class:`~vptft.models.prompts.PromptSpec` stand for: its merging repeats a prompt
+four times along the width, then normalises and reduces it as if it were a patch; and its head averages the last block's
+prompt outputs with the patches.
+
+Besides, it numbers prompts by window first and windows by image first, so that the outputs of a block of several
+windows mix the images of a batch; here no image knows of another, which is what it computes of one image alone.
 """
 
 from itertools import chain
@@ -17,6 +19,7 @@ from typing import Any, cast
 
 import torch
 from timm.models.swin_transformer import (
+    PatchMerging,
     SwinTransformer,
     SwinTransformerBlock,
     WindowAttention,
@@ -41,12 +44,10 @@ def make_prompts(swin: SwinTransformer, spec: PromptSpec, generator: torch.Gener
     Raises
     ------
     NotApplicable
-        Prompts that are pooled, shared or projected; blocks that are not timm's own.
+        Prompts that are shared or projected; blocks that are not timm's own.
     SettingsError
         A layer beyond the last block.
     """
-    if spec.pooled:
-        raise NotApplicable("Pooled prompts are not applicable to SwinTransformer: its head pools the patches.")
     stages = stages_of(swin)
     if spec.layers[-1] >= len(stages):
         raise SettingsError(f"Prompt layer {spec.layers[-1]} is beyond the backbone's {len(stages)} layers.")
@@ -59,7 +60,7 @@ def make_prompts(swin: SwinTransformer, spec: PromptSpec, generator: torch.Gener
 def prompted_features(
     swin: SwinTransformer, prompts: StagePrompts, x: torch.Tensor, *, prefix_form: bool = True
 ) -> torch.Tensor:
-    """Give what the head sees, ``(B, d)``, of images ``(B, 3, H, W)``: the mean of the last stage's patches.
+    """Give what the head sees, ``(B, d)``, of images ``(B, 3, H, W)``: the mean of the last stage's tokens.
 
     Parameters
     ----------
@@ -73,16 +74,21 @@ def prompted_features(
         Let prompts be keys and values only wherever their outputs are thrown away, which is exact; False computes
         their outputs everywhere.
     """
-    x, first = swin.patch_embed(x), 0
+    spec, stages, carried, layer = prompts.spec, stages_of(swin), None, 0
+    x = swin.patch_embed(x)
     for stage in swin.layers:
-        x, carried, last = stage.downsample(x), None, first + len(stage.blocks) - 1
-        for layer, block in enumerate(stage.blocks, first):
-            if layer in prompts.spec.layers:
+        carried = _merged(stage.downsample, carried) if spec.merged and carried is not None else None
+        x = stage.downsample(x)
+        for block in stage.blocks:
+            if layer in spec.layers:
                 carried = prompts.at(layer, len(x))
-            goes_on = layer < last and layer + 1 not in prompts.spec.layers
-            x, carried = prompted_block(block, x, carried, outputs=goes_on or not prefix_form)
-        first = last + 1
-    return swin.forward_head(swin.norm(x))
+            wanted = not prefix_form or _goes_on(spec, stages, layer)
+            x, carried = prompted_block(block, x, carried, outputs=wanted)
+            layer += 1
+    x = swin.norm(x)
+    if carried is None or not spec.pooled:
+        return swin.forward_head(x)
+    return torch.cat([swin.norm(carried), x.flatten(1, 2)], dim=1).mean(dim=1)
 
 
 def prompted_block(
@@ -112,6 +118,19 @@ def prompted_block(
     tokens = tokens + plain.drop_path1(mixed)
     tokens = tokens + plain.drop_path2(plain.mlp(plain.norm2(tokens)))
     return tokens[:, count:].unflatten(1, x.shape[1:3]), tokens[:, :count] if outputs else None
+
+
+def _goes_on(spec: PromptSpec, stages: tuple[int, ...], layer: int) -> bool:
+    """Whether anything reads the prompts' outputs of a block."""
+    if layer + 1 == len(stages):
+        return spec.pooled
+    return layer + 1 not in spec.layers and (stages[layer] == stages[layer + 1] or spec.merged)
+
+
+def _merged(merging: nn.Module, prompts: torch.Tensor) -> torch.Tensor:
+    """Prompts ``(B, P, d)`` taken to the next stage's width, each in the place of four neighbours."""
+    plain = cast(PatchMerging, merging)
+    return plain.reduction(plain.norm(prompts.repeat(1, 1, 4)))
 
 
 def _attend(block: SwinTransformerBlock, normed: torch.Tensor, before: torch.Tensor, *, outputs: bool) -> torch.Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vptft.checkpoints.found import Asked, Found
 from vptft.checkpoints.matching import Match, concluded, match
-from vptft.checkpoints.readers import google, huggingface, kmnp, lora, noah, petl, timm_vit
+from vptft.checkpoints.readers import google, huggingface, kmnp, lora, noah, petl, swin, timm_vit
 from vptft.checkpoints.readers.source import Source, open_source
 from vptft.errors import CheckpointError
 
@@ -47,8 +47,8 @@ READERS: tuple[Reader, ...] = (
     Reader(
         name=kmnp.PRODUCER,
         tried=True,
-        about="last_model.pth: VPT-deep, FT and linear; shallow and projected prompts, MLP heads, Mixed, MAE, MoCo and "
-        "adapters by description; Swin is described only",
+        about="last_model.pth: VPT-deep, FT and linear; shallow and projected prompts, MLP heads, Mixed, MAE, MoCo, "
+        "Swin and adapters by description",
         recognises=kmnp.recognises,
         read=kmnp.read,
     ),
@@ -86,6 +86,13 @@ READERS: tuple[Reader, ...] = (
         about=".pth and .safetensors, with module. or model. before the names or without",
         recognises=timm_vit.recognises,
         read=timm_vit.read,
+    ),
+    Reader(
+        name=swin.PRODUCER,
+        tried=False,
+        about="weights under the names of the authors' release, masks of shifted windows among them",
+        recognises=swin.recognises,
+        read=swin.read,
     ),
 )
 """Tried in this order; the first that recognises a file reads it."""

@@ -14,11 +14,13 @@ from torch.nn import functional as F
 from vptft.checkpoints.found import NORMALISATIONS, Asked, Found, FoundPrompts
 from vptft.checkpoints.histories.kmnp import LOG, method_of, read_jobs
 from vptft.checkpoints.naming import Naming
+from vptft.checkpoints.readers import swin
 from vptft.checkpoints.readers.settling import check_prompts, refuse_rest, settle_heads, take_head
 from vptft.checkpoints.readers.source import Source
 from vptft.errors import CheckpointError, VptftError
 from vptft.models.prompts import PromptSpec
 from vptft.models.shape import VitShape, shape_of
+from vptft.models.swin_shape import SwinShape
 
 PRODUCER = "KMnP/vpt or VPT-or-FT"
 
@@ -64,7 +66,7 @@ def recognises(source: Source) -> bool:
 
 
 def read(source: Source, asked: Asked, base: Found | None) -> Found:
-    """Read any of their checkpoints of a ViT; Swin and other networks are described, not built."""
+    """Read any of their checkpoints of a ViT or a Swin; other networks are described, not built."""
     state = dict(source.state)
     head = _head(state, source)
     enc = {name.removeprefix("enc."): state.pop(name) for name in list(state) if name.startswith("enc.")}
@@ -74,6 +76,8 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
         return _vit(source, asked, base, enc, head, SUPERVISED, tried=True)
     if "cls_token" in enc and "blocks.0.norm1.weight" in enc:
         return _vit(source, asked, base, enc, head, SELF_SUPERVISED, tried=False)
+    if swin.is_swin(enc):
+        return _swin(source, enc, head)
     return _another_network(source, enc, head)
 
 
@@ -103,12 +107,7 @@ def _vit(
     notes: list[str] = []
     job_config, place = _logged(source, notes)
     shape = settle_heads(shape, asked, base, {place: _heads_of(job_config)}, sources, notes)
-    methods = _methods(prompts, adapters)
-    logged = method_of(job_config)
-    if logged is not None and logged not in methods:
-        notes.append(f"{place} says {logged}, but the tensors are those of {' or '.join(methods)}.")
-    elif logged is not None:
-        methods, sources["method"] = (logged,), f"{place}: TRANSFER_TYPE and PROMPT"
+    methods = _told(_methods(prompts, adapters), job_config, place, sources, notes)
     return Found(
         path=source.path,
         producer=PRODUCER,
@@ -125,6 +124,70 @@ def _vit(
         sources=sources,
         notes=tuple(notes),
         parameters_added=sum(value.numel() for value in adapters.values()) + (prompts.parameters if prompts else 0),
+    )
+
+
+def _swin(source: Source, enc: dict[str, torch.Tensor], head: dict[str, torch.Tensor]) -> Found:
+    """Read a Swin: the head averages the last prompts with the patches, and merging takes prompts along."""
+    backbone, shape, rest = swin.take_backbone(enc, source)
+    prompts = _stage_prompts(rest, shape, source)
+    notes: list[str] = []
+    unread = [rest.pop(name) for name in ("prompt_proj.weight", "prompt_proj.bias") if name in rest]
+    if unread:
+        notes.append("prompt_proj is left out: their Swin has it, and reads it nowhere.")
+    refuse_rest(rest, path=source.path, producer=PRODUCER, hint="Of their Swin's prompts, prepended ones are read.")
+    if prompts is not None and (len(prompts.spec.layers) == 1 or shape.windows_of(len(shape.depths) - 1) > 1):
+        notes.append(
+            "Their program mixes the prompt outputs of a batch's images where a block has several windows; this model "
+            "gives what theirs gives of one image at a time."
+        )
+    sources = {**swin.SOURCES, "normalisation": "their program has ImageNet's mean and standard deviation"}
+    job_config, place = _logged(source, notes)
+    location = _location(job_config)
+    if prompts is not None and location != "prepend":
+        raise CheckpointError(f"{place}: prompts are at {location!r}; prepended ones are read.")
+    feature = _feature(job_config)
+    return Found(
+        path=source.path,
+        producer=f"{PRODUCER}, Swin",
+        tried=False,
+        shape=shape,
+        backbone=backbone,
+        head=head,
+        methods=_told(_methods(prompts, {}), job_config, place, sources, notes),
+        prompts=prompts,
+        normalisation=NORMALISATIONS["imagenet"],
+        pretraining="unknown" if not feature else "contrastive" if feature.endswith("_ssl") else "supervised",
+        sources=sources,
+        notes=tuple(notes),
+        parameters_added=(prompts.parameters if prompts else 0) + sum(value.numel() for value in unread),
+    )
+
+
+def _stage_prompts(rest: dict[str, torch.Tensor], shape: SwinShape, source: Source) -> FoundPrompts | None:
+    """Take a Swin's prompts out of what is left: those of the first block, and by stage those of all others."""
+    first = rest.pop("prompt_embeddings", None)
+    deep = [rest.pop(f"deep_prompt_embeddings_{stage}", None) for stage in range(len(shape.depths))]
+    if first is None:
+        if any(each is not None for each in deep):
+            raise CheckpointError(f"{source.path} has deep prompts, but no prompt_embeddings.")
+        return None
+    tensors = {"stage0.tokens": check_prompts(first, "prompt_embeddings", width=shape.width, path=source.path)}
+    length, layers = first.shape[1], range(1)
+    if any(each is not None for each in deep):
+        layers = range(shape.depth)
+        for stage, (own, depth) in enumerate(zip(deep, shape.depths, strict=True)):
+            name, expected = f"deep_prompt_embeddings_{stage}", (depth - (not stage), length, shape.width_of(stage))
+            if own is None or tuple(own.shape) != expected:
+                found = "is missing" if own is None else f"has shape {tuple(own.shape)}"
+                raise CheckpointError(f"{source.path}: {name} {found}; expected {expected}.")
+            tensors[f"stage{stage}.tokens"] = own if stage else torch.cat([first, own])
+    if first.shape[0] != 1:
+        raise CheckpointError(f"{source.path}: prompt_embeddings has shape {tuple(first.shape)}; expected (1, P, d).")
+    return FoundPrompts(
+        spec=PromptSpec(length=length, layers=tuple(layers), pooled=True, merged=True),
+        tensors=tensors,
+        parameters=sum(value.numel() for value in tensors.values()),
     )
 
 
@@ -164,7 +227,7 @@ def _prompts(rest: dict[str, torch.Tensor], shape: VitShape, source: Source) -> 
     pooled = shape.pooling == "avg"  # their MAE averages every token but cls, prompts among them
     return FoundPrompts(
         spec=PromptSpec(length=tokens.shape[1], layers=layers, pooled=pooled),
-        tokens=tokens,
+        tensors={"tokens": tokens},
         parameters=stored,
         projected_from=None if weight is None else width,
     )
@@ -195,6 +258,20 @@ def _methods(prompts: FoundPrompts | None, adapters: Mapping[str, torch.Tensor])
     return ("vpt_deep" if len(prompts.spec.layers) > 1 else "vpt_shallow", "mixed")
 
 
+def _told(
+    methods: tuple[str, ...], config: Mapping[str, Any], place: str, sources: dict[str, str], notes: list[str]
+) -> tuple[str, ...]:
+    """Of the methods that the tensors allow, the one that the log names, where it names one of them."""
+    logged = method_of(config)
+    if logged is None:
+        return methods
+    if logged not in methods:
+        notes.append(f"{place} says {logged}, but the tensors are those of {' or '.join(methods)}.")
+        return methods
+    sources["method"] = f"{place}: TRANSFER_TYPE and PROMPT"
+    return (logged,)
+
+
 def _logged(source: Source, notes: list[str]) -> tuple[Mapping[str, Any], str]:
     """Configuration of the last job in the log beside the weights, and where it stands; empty without one."""
     path = source.beside(LOG)
@@ -219,16 +296,22 @@ def _feature(config: Mapping[str, Any]) -> str:
     return feature if isinstance(feature, str) else ""
 
 
+def _location(config: Mapping[str, Any]) -> object:
+    """Where their log says the prompts are; in front of the tokens where it says nothing, as their default is."""
+    model = config.get("MODEL")
+    prompt = model.get("PROMPT") if isinstance(model, Mapping) else None
+    return prompt.get("LOCATION", "prepend") if isinstance(prompt, Mapping) else "prepend"
+
+
 def _heads_of(config: Mapping[str, Any]) -> int | None:
     found = _FEATURE.match(_feature(config))
     return None if found is None else _HEADS[found[1].lower()]
 
 
 def _another_network(source: Source, enc: dict[str, torch.Tensor], head: dict[str, torch.Tensor]) -> Found:
-    swin = any(name.startswith("layers.0.blocks.") for name in enc)
-    network = "Swin" if swin else "no vision transformer that is known"
+    network = "no vision transformer that is known"
     prompts = {name: value for name, value in enc.items() if "prompt" in name}
-    stages = ", ".join(f"{name} {tuple(value.shape)}" for name, value in sorted(prompts.items()))
+    shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in sorted(prompts.items()))
     return Found(
         path=source.path,
         producer=f"{PRODUCER}, {network}",
@@ -238,7 +321,7 @@ def _another_network(source: Source, enc: dict[str, torch.Tensor], head: dict[st
         head=head,
         methods=("vpt_deep", "vpt_shallow", "mixed") if prompts else ("ft", "linear", "partial_k", "bias"),
         normalisation=NORMALISATIONS["imagenet"],
-        notes=(f"Prompts by stage: {stages}.",) if prompts else (),
+        notes=(f"Prompts: {shapes}.",) if prompts else (),
         parameters_added=sum(value.numel() for value in prompts.values()),
-        not_applicable=f"The network is {network}: only plain vision transformers are built from {PRODUCER} files.",
+        not_applicable=f"It holds {network}: of {PRODUCER} files, plain vision transformers and Swins are built.",
     )

@@ -130,7 +130,9 @@ def _prompts(
             "--prompt-length gives the number of its configuration."
         )
     stacked = torch.cat([tokens[layer][:, :length] for layer in layers])
-    return FoundPrompts(spec=PromptSpec(length=length, layers=layers), tokens=stacked, parameters=stacked.numel())
+    return FoundPrompts(
+        spec=PromptSpec(length=length, layers=layers), tensors={"tokens": stacked}, parameters=stacked.numel()
+    )
 
 
 def _argument(source: Source, name: str) -> bool | None:

@@ -40,7 +40,7 @@ def settle_heads(
     CheckpointError
         Two places say different things.
     """
-    of_base = None if base is None or base.shape is None else base.shape.heads
+    of_base = base.shape.heads if base is not None and isinstance(base.shape, VitShape) else None
     places = (("--heads", asked.heads), *told.items(), ("the pretrained weights", of_base))
     said = {place: heads for place, heads in places if heads is not None}
     if len(set(said.values())) > 1:

@@ -1,15 +1,17 @@
 import json
+import os
 from collections import Counter
 
 import numpy as np
 import pytest
 
 from vptft.checkpoints.native import load_run
+from vptft.errors import VptftError
 from vptft.report.assembly import curvature, escape, pieces
-from vptft.report.assembly.landscape import SurfaceSettings, surfaces_of
+from vptft.report.assembly.landscape import SurfaceSettings, _prepare, surfaces_of
 from vptft.report.assembly.lines import lines_between
 from vptft.why.landscape.curvature.measure import CurvatureSettings
-from vptft.why.landscape.surfaces import Surfaces
+from vptft.why.landscape.surfaces import Row, Surfaces
 
 SMALL = ("--images", 6, "--points", 3, "--extent", 0.1, "--seeds", 1)
 
@@ -114,6 +116,43 @@ def test_workers_give_the_same_numbers(both):
     settings = SurfaceSettings(n_images=6, points=3, seeds=(0,))
     alone, spread = (surfaces_of(run, settings, workers=workers) for workers in (1, 2))
     assert spread.frame().equals(alone.frame())
+
+
+@pytest.mark.cluster
+def test_a_ray_cluster_gives_the_same_numbers_though_its_actors_die(both, tmp_path):
+    """One ends its own process as it makes its first piece; Ray starts it again."""
+    run, rows = load_run(both / "vpt_deep"), [Row(0, 0, i) for i in range(3)]
+    settings = SurfaceSettings(n_images=6, points=3, seeds=(0,), splits=("test",))
+    alone = surfaces_of(run, settings)
+    assert surfaces_of(run, settings, workers=2, engine="ray").frame().equals(alone.frame())
+    made = dict(pieces.on_ray(2, dies_once, (tmp_path / "died", both / "vpt_deep", settings), rows))
+    assert (tmp_path / "died").is_file()
+    expected = dict(pieces.in_processes(2, _prepare, (both / "vpt_deep", settings), rows))
+    assert all(np.array_equal(made[row]["loss"], expected[row]["loss"]) for row in rows)
+
+
+@pytest.mark.cluster
+def test_a_piece_that_always_takes_its_actor_down_ends_in_an_error(monkeypatch):
+    monkeypatch.setattr(pieces, "ATTEMPTS", 1)
+    with pytest.raises(VptftError, match="Ray lost the same piece of work again and again"):
+        list(pieces.on_ray(1, always_dies, None, [1]))
+
+
+def dies_once(job):
+    died, *rest = job
+    make = _prepare(tuple(rest))
+
+    def piece(row):
+        if not died.exists():
+            died.touch()
+            os._exit(1)
+        return make(row)
+
+    return piece
+
+
+def always_dies(job):
+    return lambda piece: os._exit(1)
 
 
 def test_curvature_and_the_escape_test_are_reached(parsed, both, monkeypatch, tmp_path):

@@ -76,7 +76,11 @@ def landscape(
         typer.Option("--start", help="Where the escape test starts; repeatable [default: finetuned]."),
     ] = None,
     steps: Annotated[int, typer.Option(help="Training steps of each trial of the escape test.", min=1)] = 19,
-    workers: Annotated[int, typer.Option(help="Processes that share the rows of a grid.", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="Processes, or actors, that share the rows of a grid.", min=1)] = 1,
+    engine: Annotated[
+        Literal["workers", "ray"],
+        typer.Option(help="Where they are: processes of this machine, or a Ray cluster (extra `cluster`)."),
+    ] = "workers",
     seed: Seed = 0,
     venue: Venue = None,
     out: Out = None,
@@ -104,7 +108,7 @@ def landscape(
     )  # fmt: skip
     lines = {"splits": splits, "n_images": images, "points": points, "curve_steps": curve_steps, "seed": seed}
     make: dict[str, Callable[..., dict[str, Any]]] = {
-        "slices": lambda: _slices(runs, settings, workers, results, out, shown=not json),
+        "slices": lambda: _slices(runs, settings, {"workers": workers, "engine": engine}, results, out, shown=not json),
         "lines": lambda: _lines(runs, lines, results, out, shown=not json),
         "curvature": lambda: _curvature(runs, curved, images, seed, results, out, shown=not json),
         "escape": lambda: _escape(runs, starts or [Start.FINETUNED], steps, seed, results, out, shown=not json),
@@ -115,7 +119,7 @@ def landscape(
 
 
 def _slices(
-    runs: "Sequence[Run]", settings: Any, workers: int, results: Path | None, out: Path | None, *, shown: bool
+    runs: "Sequence[Run]", settings: Any, where: dict[str, Any], results: Path | None, out: Path | None, *, shown: bool
 ) -> dict[str, Any]:
     import pandas as pd
 
@@ -129,7 +133,7 @@ def _slices(
         for run in runs:
             folder = results / "landscape-slices" / slug(str(run.folder)) if results else None
             bar = start(run.label)
-            found.append(surfaces_of(run, settings, workers=workers, folder=folder, on_row=bar))
+            found.append(surfaces_of(run, settings, **where, folder=folder, on_row=bar))
     rises = pd.concat([item.rises().assign(run=item.label, space=item.space) for item in found], ignore_index=True)
     if out:
         save_figure(draw_profiles(found), out / "figures" / "landscape-profiles")

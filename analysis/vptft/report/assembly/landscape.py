@@ -14,7 +14,7 @@ from vptft.checkpoints.native import Run, load_run
 from vptft.data import registry
 from vptft.errors import SettingsError
 from vptft.models.tuned import TunedModel
-from vptft.report.assembly.pieces import Arrays, Pieces, Progress, in_processes, kept
+from vptft.report.assembly.pieces import Arrays, Pieces, Progress, in_processes, kept, on_ray
 from vptft.report.assembly.samples import drawn, labels_of, model_inputs
 from vptft.report.assembly.saved import identity, saved_or
 from vptft.why.landscape import slices, surfaces
@@ -23,6 +23,7 @@ from vptft.why.landscape.evaluation import Losses, Sample
 from vptft.why.landscape.parameters import ALL, TUNED, space, spaces
 
 Split = Literal["train", "test"]
+Engine = Literal["workers", "ray"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
 
@@ -95,6 +96,7 @@ def surfaces_of(
     settings: SurfaceSettings,
     *,
     workers: int = 1,
+    engine: Engine = "workers",
     folder: Path | None = None,
     on_row: Progress = lambda done, total: None,
 ) -> surfaces.Surfaces:
@@ -109,6 +111,8 @@ def surfaces_of(
     workers
         Processes the rows are spread over; the numbers are the same for any count that leaves a process as many
         threads, and differ by rounding otherwise.
+    engine
+        Where: processes of this machine, or a Ray cluster (extra ``cluster``), also for one.
     folder
         Where the result is kept. Finished rows are kept in the cache until the whole is made.
     on_row
@@ -122,8 +126,11 @@ def surfaces_of(
 
         def mapped(one: Callable[[surfaces.Row], Losses], rows: Sequence[surfaces.Row]) -> Iterable[Losses]:
             def some(missing: Sequence[surfaces.Row]) -> Iterable[tuple[surfaces.Row, Arrays]]:
+                job = run.folder.resolve(), settings
+                if engine == "ray" and missing:
+                    return on_ray(workers, _prepare, job, missing)
                 if workers > 1 and len(missing) > 1:
-                    return in_processes(min(workers, len(missing)), _prepare, (run.folder, settings), missing)
+                    return in_processes(min(workers, len(missing)), _prepare, job, missing)
                 return ((row, one(row)._asdict()) for row in missing)
 
             names = "-".join

@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from vptft.errors import VptftError
 from vptft.storage import atomic_path, cache_folder, read_arrays
 from vptft.tuning import engines
 
 Arrays = dict[str, np.ndarray]
 Piece = TypeVar("Piece")
 Progress = Callable[[int, int], None]
+ATTEMPTS = 5
+"""How often a lost actor is started again, and its piece made again."""
 
 
 class Pieces:
@@ -90,6 +93,52 @@ def in_processes(
             yield futures[future], future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def on_ray(
+    workers: int, prepare: Callable[[Any], Callable[[Any], Arrays]], job: Any, wanted: Sequence[Piece]
+) -> Iterator[tuple[Piece, Arrays]]:
+    """Make pieces on a Ray cluster, by so many actors; as they come. Arguments as for :func:`in_processes`.
+
+    An actor that is lost is started again, on another node where its own is gone, and makes its piece anew. Every
+    machine must see the folders that the job names.
+
+    Raises
+    ------
+    VptftError
+        Ray is not installed, there is no cluster or no room, or a piece takes its actor down again and again.
+    """
+    from vptft.features.cluster.actors import connected, imported, require_room
+
+    ray = imported()
+    with connected(ray):
+        from ray.util import ActorPool
+
+        require_room(ray, 0)
+        kind = ray.remote(num_cpus=1, max_restarts=ATTEMPTS, max_task_retries=ATTEMPTS, scheduling_strategy="SPREAD")(
+            Maker
+        )
+        actors = [kind.remote(prepare, job) for _ in range(min(workers, len(wanted)))]
+        pool: Any = ActorPool(actors)
+        try:
+            yield from pool.map_unordered(lambda actor, piece: actor.make.remote(piece), wanted)
+        except ray.exceptions.RayActorError as error:
+            raise VptftError(f"Ray lost the same piece of work again and again: {error}") from error
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+
+class Maker:
+    """What makes pieces, as a Ray actor: one thread, prepared once."""
+
+    def __init__(self, prepare: Callable[[Any], Callable[[Any], Arrays]], job: Any) -> None:
+        engines._limit_threads(1)
+        self._make = prepare(job)
+
+    def make(self, piece: Piece) -> tuple[Piece, Arrays]:
+        """Make a piece; and say which."""
+        return piece, self._make(piece)
 
 
 _maker: Callable[[Any], Arrays] | None = None

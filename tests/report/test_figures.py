@@ -207,6 +207,27 @@ def test_no_boundary_is_drawn_where_the_distances_contradict_the_design_or_one_s
     assert "paper: FT ahead where data are far" in texts(figure)
 
 
+@pytest.mark.parametrize("measured", [True, False], ids=["disparity", "bands"])
+def test_a_fitted_boundary_stands_where_it_was_fitted_with_its_interval(measured):
+    gaps = (0.09, 0.07, 0.05, -0.06, 0.06, -0.04, -0.08, -0.05)
+    pairs = [
+        replace(
+            make_pair(f"t{i}", gap, 10.0 + i, objective_is_far=False), disparity=i / 10 if measured else float("nan")
+        )
+        for i, gap in enumerate(gaps)
+    ]
+    result = plane.measure(pairs, boundary="fitted")
+    (row,) = result.predictions.query("boundary == 'fitted'").to_dict("records")
+    assert row["value_low"] < row["value"] == 14.5 < row["value_high"]
+    figure = draw_quadrants(result)
+    (axes,) = figure.axes
+    assert [row["value"]] * 2 in [list(line.get_xdata()) for line in axes.lines]
+    (band,) = (patch for patch in axes.patches if patch.get_hatch())
+    assert (band.get_x(), band.get_x() + band.get_width()) == (row["value_low"], row["value_high"])
+    (entry,) = (said for said in texts(figure) if said.startswith("fitted boundary"))
+    assert entry == f"fitted boundary, 95% [{row['value_low']:.3g}, {row['value_high']:.3g}]"
+
+
 def test_gaps_are_ordered_with_their_intervals_and_say_what_these_hold():
     result = make_quadrants()
     axes = draw_gaps(result).axes[0]

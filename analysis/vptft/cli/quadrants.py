@@ -46,7 +46,7 @@ def quadrants(
         typer.Option("--extractor", help="inception (what FID means), dinov2-s, dinov2-s:224, timm/NAME (see `fid`)."),
     ] = "dinov2-s",
     weights: Annotated[Path | None, typer.Option(help="File of the Inception weights.")] = None,
-    images: Annotated[int, typer.Option(help="Images a set for distance and disparity.", min=2)] = 500,
+    images: Annotated[int, typer.Option(help="Images a set for the distance.", min=2)] = 500,
     disparity: Annotated[
         bool, typer.Option(help="Measure the objectives' disparity (see `objective`); else near or far by the paper.")
     ] = True,
@@ -63,7 +63,8 @@ def quadrants(
     """Who wins where: the gap between VPT and FT against data distance and objective, and whether a rule foretells it.
 
     A CSV has the columns task, accuracy_vpt, accuracy_ft (percent), distance, objective_is_far (true or false), and
-    may have disparity, group, objective, pretraining, measure. With `-o` figures come for one column and for two.
+    may have disparity, group, objective, pretraining, measure, and n_seeds, the trainings behind each accuracy, without
+    which there is no verdict. With `-o` figures come for one column and for two.
 
     Examples: `vptft-analyze quadrants checkpoints/quickstart -o reports/mine`, `vptft-analyze quadrants --published`,
     `vptft-analyze quadrants mine.csv --boundary fitted`
@@ -96,7 +97,7 @@ def quadrants(
             "quadrants": quadrant_plane(
                 pairs,
                 _distances(pairs, network, reference, images, seed, results),
-                disparities=_disparities(pairs, network, images, seed, results) if disparity else None,
+                disparities=_disparities(pairs, network, seed, results) if disparity else None,
                 boundary=boundary,
                 seed=seed,
                 folder=results / "quadrants" if results else None,
@@ -132,21 +133,22 @@ def _distances(
     }
 
 
-def _disparities(
-    pairs: "Sequence[RunPair]", network: "Extractor", images: int, seed: int, results: Path | None
-) -> dict[str, float]:
-    from vptft.report.assembly.objective import objective_disparity, task_features
+def _disparities(pairs: "Sequence[RunPair]", network: "Extractor", seed: int, results: Path | None) -> dict[str, float]:
+    from vptft.report.assembly.objective import objective_disparity, of_few_images, task_features
+    from vptft.when.objective.calibration import IMAGES
 
     tasks = sorted({pair.vpt.info.task for pair in pairs})
     with progress() as start:
         found = [
-            task_features(task, network, n=images, draw=seed, on_batch=start(f"labels of {task}")) for task in tasks
+            task_features(task, network, n=IMAGES, draw=seed, on_batch=start(f"labels of {task}")) for task in tasks
         ]
         folder = results / "objective" if results else None
         result = objective_disparity(found, slow=False, seed=seed, folder=folder, on_done=start("disparity"))
     scores = result.scores()
     for row in scores[scores["disparity"].isna()].to_dict("records"):
         say(f"note: no disparity of {row['task']}: {row['note']}")
+    for note in of_few_images(scores):
+        say(f"note: {note}")
     return dict(zip(scores["task"], scores["disparity"].astype(float), strict=True))
 
 

@@ -22,9 +22,27 @@ def test_the_papers_tables_have_their_sides_and_only_fgvc_its_distances():
     assert len(vtab) == 19
     assert vtab["objective_is_far"].sum() == 8
     assert vtab["distance"].isna().all()
-    assert planes["quadrants-vtab"].cells.empty  # no side in the data is known
-    (w2, w5) = planes["quadrants-vtab"].findings()
-    assert (w2.hypothesis, w2.verdict, w5.verdict) == ("W2", "inconclusive", "not applicable")
+    cells = planes["quadrants-vtab"].cells  # of near objectives the paper groups the data by hand, of far ones nobody
+    assert cells[["objective_is_far", "data_is_far", "n_tasks"]].to_numpy().tolist() == [[0, 0, 7], [0, 1, 4]]
+    (w1, w2, w5) = planes["quadrants-vtab"].findings()
+    assert (w1.n, w2.n) == (11, 19)
+    assert (w1.verdict, w2.verdict, w5.verdict) == ("inconclusive", "inconclusive", "not applicable")
+
+
+def test_the_papers_rule_is_judged_on_its_own_tasks_by_its_own_grouping():
+    """FT where the data are far and the objective near: one tie left out, it names as many as "always VPT"."""
+    (row,) = published_planes(boundary=None, seed=0)["quadrants-vtab"].predictions.to_dict("records")
+    assert (row["boundary"], row["n"], row["ties"]) == ("design", 18, 1)
+    assert row["accuracy"] == row["always_vpt"] == pytest.approx(15 / 18)
+
+
+@pytest.mark.parametrize(("seeds", "verdict"), [(None, "inconclusive"), (2, "inconclusive"), (3, "supported")])
+def test_a_table_bears_a_verdict_only_where_it_tells_of_three_trainings(tmp_path, seeds, verdict):
+    rows = [f"t{i},{70 + (8 if i % 2 else -8) + i / 10},70,{i},{'far' if i % 2 else 'near'}" for i in range(14)]
+    header = HEADER if seeds is None else f"{HEADER},n_seeds"
+    found = plane(tmp_path, *(row if seeds is None else f"{row},{seeds}" for row in rows), header=header)
+    (w2,) = (each for each in found.findings() if each.hypothesis == "W2")
+    assert w2.verdict == verdict
 
 
 def test_a_table_may_say_more(tmp_path):
@@ -43,11 +61,12 @@ def test_a_table_may_say_more(tmp_path):
         (["a,70,60,5,near", "a,70,60,5,near"], "names 'a' twice"),
         (["a,70,60,5,near", "b,70,60,5,perhaps"], "row 3: objective_is_far is 'perhaps'"),
         (["a,70,60,far-away,near"], "'far-away' is no number"),
+        (["a,70,60,5,near,2.5"], "n_seeds is '2.5'; it must be a whole number"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path, rows, match):
     with pytest.raises(DataError, match=match):
-        plane(tmp_path, *rows)
+        plane(tmp_path, *rows, header=f"{HEADER},n_seeds" if rows[0].count(",") > 4 else HEADER)
 
 
 def test_a_table_without_its_columns_and_no_table_are_refused(tmp_path):

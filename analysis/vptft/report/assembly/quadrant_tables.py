@@ -12,6 +12,9 @@ from vptft.when.quadrants.pairs import UNKNOWN, TaskPair
 from vptft.when.quadrants.plane import Kind, Quadrants, measure
 
 NEEDED = ("task", "accuracy_vpt", "accuracy_ft", "distance", "objective_is_far")
+DATA_IS_FAR = {"natural": False, "specialized": True}
+"""The paper's grouping of VTAB-1k by hand (Han et al. 2024, section 4.2)."""
+PRINTED_SEEDS = 5
 TRUE, FALSE = ("true", "1", "yes", "far"), ("false", "0", "no", "near")
 
 
@@ -39,8 +42,8 @@ def plane_of_csv(path: Path, *, boundary: Kind | None, seed: int) -> Quadrants:
 def published_planes(*, boundary: Kind | None, seed: int) -> dict[str, Quadrants]:
     """Quadrants of the paper's tables: FGVC with the printed FIDs, and VTAB-1k by its grouping, without distances.
 
-    Of FGVC all five objectives are near. VTAB's FIDs are printed as a bar chart only (Figure 3), so its tasks have a
-    side in the objective and none in the data.
+    Of FGVC all five objectives are near. VTAB's FIDs are printed as a bar chart only (Figure 3): of near objectives the
+    paper's grouping says which data are far (Specialized), of Structured nothing does. All are means of five trainings.
     """
     printed = tables.load()
     gaps = tables.gaps(printed.accuracies)
@@ -60,9 +63,9 @@ def _printed(row: Mapping[Any, Any]) -> TaskPair:
     far = row["group"] == "structured"
     return TaskPair(
         task=row["task"], group=row["group"], objective="geometric" if far else "classification", objective_is_far=far,
-        pretraining="supervised", data_is_far=None, accuracy_vpt=row["accuracy"] / 100,
+        pretraining="supervised", data_is_far=DATA_IS_FAR.get(row["group"]), accuracy_vpt=row["accuracy"] / 100,
         accuracy_ft=row["accuracy_against"] / 100, distance=float(row.get("fid", UNKNOWN)),
-        measure_name=row.get("measure_name", ""),
+        measure_name=row.get("measure_name", ""), n_seeds=PRINTED_SEEDS,
     )  # fmt: skip
 
 
@@ -73,7 +76,7 @@ def _pair(row: Mapping[Any, Any], where: str) -> TaskPair:
         objective_is_far=far, pretraining=row.get("pretraining") or "unknown", data_is_far=None,
         accuracy_vpt=_percent(row["accuracy_vpt"], where), accuracy_ft=_percent(row["accuracy_ft"], where),
         distance=_number(row["distance"], where, UNKNOWN), measure_name=row.get("measure") or "distance",
-        disparity=_number(row.get("disparity", ""), where, UNKNOWN),
+        disparity=_number(row.get("disparity", ""), where, UNKNOWN), n_seeds=_seeds(row.get("n_seeds", ""), where),
     )  # fmt: skip
 
 
@@ -91,6 +94,14 @@ def _percent(text: str, where: str) -> float:
     if not 0 <= value <= 100:
         raise DataError(f"{where}: {text} is no accuracy in percent.")
     return value / 100
+
+
+def _seeds(text: str, where: str) -> int:
+    """Trainings behind a row's accuracies; one where it does not say."""
+    value = _number(text, where, 1)
+    if value < 1 or value != int(value):
+        raise DataError(f"{where}: n_seeds is {text!r}; it must be a whole number from 1 on.")
+    return int(value)
 
 
 def _truth(text: str, where: str) -> bool:

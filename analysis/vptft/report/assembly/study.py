@@ -12,7 +12,7 @@ from typing import Any
 from vptft.checkpoints.native import Run
 from vptft.checkpoints.pairs import RunPair, pair_runs, require_one_setting
 from vptft.data import registry
-from vptft.errors import NotApplicable, VptftError
+from vptft.errors import NotApplicable, VptftError, WeightsError
 from vptft.features.extractors import Extractor, load_extractor
 from vptft.provenance import provenance
 from vptft.report.assembly import studies
@@ -30,6 +30,7 @@ from vptft.report.assembly.recipes import fairness_of
 from vptft.report.pages.study import LEFT_OUT
 from vptft.storage import slug, write_json
 from vptft.when.distribution.distance import DistanceSettings, SetDistance
+from vptft.when.objective import calibration
 from vptft.why.attention.methods import METHODS
 from vptft.why.attention.score_settings import KINDS, ScoreSettings
 from vptft.why.attention.scores import AttentionScores
@@ -58,8 +59,9 @@ class Sizes:
 
     Attributes
     ----------
-    distance, maps, features, scores
-        Images of distances, of rollout maps, of features and of scored maps; 0 leaves the latter two out.
+    distance, objective, maps, features, scores
+        Images of distances, of disparities, of rollout maps, of features and of scored maps; 0 leaves the latter two
+        out.
     scored_curves, checked
         Images, among those scored, of deletion and insertion and of the sanity checks.
     slice_images, slice_points, slice_extent
@@ -67,6 +69,7 @@ class Sizes:
     """
 
     distance: int = 300
+    objective: int = calibration.IMAGES
     slice_images: int = 16
     slice_points: int = 7
     slice_extent: float = 0.5
@@ -170,9 +173,17 @@ class RunStudy:
 
         return go
 
-    def network(self) -> Extractor:
-        """The analysed backbone itself: the distance is as the model sees it."""
+    def network(self, least: int = 0) -> Extractor:
+        """The analysed backbone itself: the distance is as the model sees it.
+
+        At the size of the runs, or at ``least`` pixels where those are smaller and the backbone can take that.
+        """
         info = self.runs[0].info
+        try:
+            return load_extractor(f"{info.backbone}:{max(info.image_size, least)}", device=self.device)
+        except WeightsError:
+            if info.image_size >= least:
+                raise
         return load_extractor(f"{info.backbone}:{info.image_size}", device=self.device)
 
     def distances(self) -> dict[str, SetDistance]:
@@ -194,8 +205,8 @@ class RunStudy:
         measured = self.distances()
         known: dict[str, float] | None = None
         if self.disparity:
-            network = self.network()
-            labelled = [task_features(task, network, n=self.sizes.distance, draw=self.seed) for task in self.tasks]
+            network = self.network(calibration.IMAGE_SIZE)
+            labelled = [task_features(task, network, n=self.sizes.objective, draw=self.seed) for task in self.tasks]
             scores = objective_disparity(
                 labelled, slow=False, seed=self.seed, folder=self.results / "objective"
             ).scores()

@@ -77,7 +77,8 @@ def draw_quadrants(
     if frame.empty:
         raise SettingsError("No task has a distance, so there is no plane to draw.")
     width = width or fitting(COLUMN)
-    border, region = boundary(frame), float(result.settings.get("region", REGION))
+    region, fit = float(result.settings.get("region", REGION)), fitted_boundary(result)
+    border = boundary(frame) if fit is None else fit[0] if np.isfinite(fit[0]) else None
     if np.isfinite(frame["disparity"]).all():
         height = max(2.9, 1.3 + ROW * len(frame)) * small() / SMALL
         figure, grid = place(ax, rows=1, columns=1, height=height, width=width)
@@ -90,7 +91,7 @@ def draw_quadrants(
         _draw_bands(axes, frame, border, rows, detailed=width >= WIDTH)
     to = f" to {reference}" if reference else ""
     axes.set_xlabel(fitted(f"{measure_of(result)}{to}", 58 * width, 8))
-    _mark_legend(axes, frame, region)
+    _mark_legend(axes, frame, region, _draw_interval(axes, fit))
     return root(figure)
 
 
@@ -157,6 +158,29 @@ def boundary(frame: pd.DataFrame) -> float | None:
         return None
     below, above = frame.loc[~far, "distance"].max(), frame.loc[far, "distance"].min()
     return float(below + above) / 2 if below < above else None
+
+
+def fitted_boundary(result: Quadrants) -> tuple[float, float, float] | None:
+    """The boundary and its 95% interval where it was fitted and is one number; None elsewhere."""
+    rows = result.predictions[result.predictions["boundary"] == "fitted"]
+    if result.settings.get("boundary") != "fitted" or len(rows) != 1 or rows["value"].isna().any():
+        return None
+    value, low, high = rows[["value", "value_low", "value_high"]].iloc[0]
+    return float(value), float(low), float(high)
+
+
+def _draw_interval(axes: Axes, fit: tuple[float, float, float] | None) -> list[Any]:
+    """Shade the interval of a fitted boundary as far as the axes reach; gives its entry in the legend."""
+    if fit is None:
+        return []
+    left, right = axes.get_xlim()
+    _, low, high = fit
+    band = axes.axvspan(
+        max(low, left), min(high, right), facecolor="none", edgecolor=FAINT, hatch="////", linewidth=0, zorder=0.5,
+        label=f"fitted boundary, 95% [{low:.3g}, {high:.3g}]",
+    )  # fmt: skip
+    axes.set_xlim(left, right)
+    return [band]
 
 
 def _limits(axes: Axes, distances: pd.Series, rows: list[int]) -> None:
@@ -229,7 +253,7 @@ def _mark(axes: Axes, x: float, y: float, row: Mapping[Any, Any], shapes: Mappin
     return size
 
 
-def _mark_legend(axes: Axes, frame: pd.DataFrame, region: float) -> None:
+def _mark_legend(axes: Axes, frame: pd.DataFrame, region: float, more: list[Any]) -> None:
     def handle(label: str, colour: str = MUTED, shape: str = "o", face: str | None = None, size: float = 5.0) -> Line2D:
         return Line2D(
             [], [], linestyle="none", marker=shape, color=colour, markerfacecolor=face or colour, markersize=size,
@@ -240,6 +264,6 @@ def _mark_legend(axes: Axes, frame: pd.DataFrame, region: float) -> None:
     groups = [handle(group, shape=shape) for group, shape in shapes.items()] if len(shapes) > 1 else []
     sides = [handle("VPT ahead", VPT.colour), handle("FT ahead", FT.colour)]
     means = [handle(f"open: may lie within ±{region:g}", face="white"), handle("25 points", size=_size(25))]
-    handles = [*sides, *means, *groups]
+    handles = [*sides, *means, *groups, *more]
     wide = root(axes.figure).get_figwidth() >= WIDTH
     legend_below(axes, handles, columns=2 if not wide else len(handles) if len(handles) < 5 else 3)

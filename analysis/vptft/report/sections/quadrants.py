@@ -1,6 +1,7 @@
 """Who is ahead, and where."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -123,10 +124,18 @@ def _cell_table(cells: pd.DataFrame) -> Table:
     )
 
 
+def _with_bounds(row: Mapping[Any, Any]) -> str:
+    """A boundary, with its interval where it was estimated; an infinite one parts nothing."""
+    if pd.isna(row["value"]):
+        return ""
+    bounds = "" if pd.isna(row["value_low"]) else f" [{row['value_low']:.4g}, {row['value_high']:.4g}]"
+    return f"{row['value']:.4g}{bounds}"
+
+
 def _prediction_table(predictions: pd.DataFrame) -> Table:
     rows = [
         [
-            row["boundary"], "" if pd.isna(row["value"]) else f"{row['value']:.4g}", str(row["n"]), str(row["ties"]),
+            row["boundary"], _with_bounds(row), str(row["n"]), str(row["ties"]),
             f"{100 * row['accuracy']:.0f}% [{100 * row['low']:.0f}, {100 * row['high']:.0f}]",
             f"{100 * row['base']:.0f}%", f"{100 * row['always_vpt']:.0f}%", f"{row['p']:.2g}", row["pretraining"],
         ]

@@ -16,6 +16,11 @@ MIDPOINT, SCALE = -2.223, 0.579
 """Where the disparity is 1/2, and how fast it falls: from ``reports/objective/calibration.csv``, by
 :func:`fitted`."""
 
+IMAGES, IMAGE_SIZE = 1000, 98
+"""Images a task, and their side in pixels, at which the two numbers were found: scores of fewer or smaller images are
+on another scale. From 300 images at 56 px the suite's ``photo/category``, 0.30 here, scores 0.98, since DINOv2's
+features do not hold it there."""
+
 NEAR_END, FAR_END = 0.1, 0.9
 """What the suite's mean classification task and its mean geometric task are put at."""
 

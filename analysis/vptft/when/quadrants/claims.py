@@ -60,8 +60,9 @@ def _tasks(count: int) -> str:
 
 
 def _seeds(pairs: Sequence[TaskPair]) -> int | None:
-    """Fewest draws of a task; None where the spread over them was never given."""
-    return min(len(pair.draws) for pair in pairs) or None
+    """Fewest trainings of a task; None where a table never said."""
+    known = [len(pair.draws) or pair.n_seeds for pair in pairs]
+    return min((n for n in known if n is not None), default=None)
 
 
 def _claim(hypothesis: Literal["W1", "W2"], pairs: Sequence[TaskPair], far: np.ndarray) -> Claim | None:

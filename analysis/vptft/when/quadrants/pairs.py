@@ -30,6 +30,8 @@ class TaskPair:
         One a seed: per-image correctness of VPT minus FT. Empty where only accuracies are known, as in a paper's table.
     accuracy_vpt, accuracy_ft
         Mean test accuracy over seeds, fractions.
+    n_seeds
+        Trainings behind the accuracies, where there are no draws; None where a paper prints means of unknown many.
     few_groups
         True where few independent pictures stand behind the images.
     """
@@ -46,6 +48,7 @@ class TaskPair:
     draws: tuple[PairedDraw, ...] = ()
     group: str = ""
     disparity: float = UNKNOWN
+    n_seeds: int | None = None
     few_groups: bool = False
 
     @property

@@ -57,8 +57,8 @@ class Quadrants(Result):
         """Columns: task, group, objective, objective_is_far, data_is_far, pretraining, distance, measure_name,
         disparity, accuracy_vpt, accuracy_ft (fractions), gap_points with its 95% interval low_points, high_points,
         winner (``vpt`` or ``ft`` where the interval excludes 0, else ``uncertain``), clear (beyond the region of
-        practical equivalence), n_test, n_groups, n_seeds, few_groups. Where the distance is not known, data_is_far is
-        False.
+        practical equivalence), n_test, n_groups, n_seeds (0 where it is not known), few_groups. Where the distance is
+        not known, data_is_far is False.
         """  # noqa: D205
         return self.table
 
@@ -145,8 +145,8 @@ def measure(
 def _boundary(pairs: Sequence[TaskPair], kind: Kind | None, seed: int) -> Boundary:
     """Boundary of that kind over these tasks; the design's, where there is one, is not a distance but a factor."""
     x = np.array([pair.distance for pair in pairs])
-    if kind == "design" or (kind is None and all(pair.data_is_far is not None for pair in pairs)):
-        if any(pair.data_is_far is None for pair in pairs):
+    if kind == "design" or (kind is None and _by_hand(pairs)):
+        if not _by_hand(pairs):
             raise SettingsError(
                 "Not every task has a designed near or far level.", "Take the median or fitted boundary."
             )
@@ -155,6 +155,15 @@ def _boundary(pairs: Sequence[TaskPair], kind: Kind | None, seed: int) -> Bounda
         near = [pair for pair in pairs if not pair.objective_is_far]
         return boundaries.fitted(*_points(near), seed=seed)
     return boundaries.median(x)
+
+
+def _by_hand(pairs: Sequence[TaskPair]) -> bool:
+    """Whether a factor or a paper's grouping says which data are far, wherever the rule asks for it.
+
+    It asks of near objectives alone; where distances are known, a grouping of some tasks does not stand for them.
+    """
+    asked = [pair for pair in pairs if not pair.objective_is_far or np.isfinite(pair.distance)]
+    return all(pair.data_is_far is not None for pair in asked)
 
 
 def _points(pairs: Sequence[TaskPair]) -> tuple[np.ndarray, np.ndarray]:
@@ -194,7 +203,7 @@ def _row(pair: TaskPair, data_is_far: bool, region: float) -> dict[str, Any]:
         "clear": is_clear(gap, region),
         "n_test": 0 if first is None else len(first.differences),
         "n_groups": 0 if first is None else len(np.unique(first.groups)),
-        "n_seeds": len(pair.draws),
+        "n_seeds": len(pair.draws) or pair.n_seeds or 0,
         "few_groups": pair.few_groups,
     }
 
@@ -235,7 +244,7 @@ def _predictions(pairs: Sequence[TaskPair], seed: int) -> list[dict[str, Any]]:
     if np.count_nonzero(signs) < 3:
         return []
     kinds: list[Kind] = ["median", "fitted"] if np.isfinite([pair.distance for pair in pairs]).all() else []
-    if all(pair.data_is_far is not None for pair in pairs):
+    if _by_hand(pairs):
         kinds.insert(0, "design")
     return [_predicted(pairs, signs, kind, seed) for kind in kinds]
 

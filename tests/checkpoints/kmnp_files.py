@@ -9,11 +9,12 @@ PREFIX = "[11/23 04:52:38][INFO] visual_prompt: {:4d}: "
 
 def config(
     *, folder="out", name="vtab-dtd", lr=0.25, wd=0.001, batch=64, seed=None, epochs=2, kind="prompt", deep=True,
-    mixed=None, location=None, feature="sup_vitb16_imagenet21k",
+    mixed=None, location=None, pooling=None, feature="sup_vitb16_imagenet21k",
 ):  # fmt: skip
     """Their settings as their program prints them, in one line."""
     prompt = f"'NUM_TOKENS': 10, 'DEEP': {deep}" + ("" if mixed is None else f", 'FT_PT_MIXED': {mixed}")
-    prompt += "" if location is None else f", 'LOCATION': {location!r}"
+    for name, value in (("LOCATION", location), ("VIT_POOL_TYPE", pooling)):
+        prompt += "" if value is None else f", {name!r}: {value!r}"
     return (
         f"CfgNode({{'OUTPUT_DIR': {str(folder)!r}, 'SEED': {seed}, "
         f"'MODEL': CfgNode({{'TRANSFER_TYPE': {kind!r}, 'MLP_NUM': 0, 'PROMPT': CfgNode({{{prompt}}})}}), "

@@ -17,9 +17,8 @@ def authors(swin, *, head=None):
         for i, block in enumerate(layer.blocks):
             prefix = f"layers.{stage}.blocks.{i}."
             state[f"{prefix}attn.relative_position_index"] = torch.zeros(WINDOW**2, WINDOW**2, dtype=torch.int64)
-            side = block.input_resolution[0] // WINDOW
-            if i % 2 and side > 1:
-                state[f"{prefix}attn_mask"] = torch.zeros(side**2, WINDOW**2, WINDOW**2)
+            if block.attn_mask is not None:
+                state[f"{prefix}attn_mask"] = block.attn_mask.float()
     if head is not None:
         state |= {"head.weight": head[0].float(), "head.bias": head[1].float()}
     return state

@@ -116,7 +116,7 @@ def test_predictions_are_added_to_a_converted_run_only(finished, tmp_path):
 
 def test_the_merged_state_dict_is_timms(tmp_path):
     reading = read(tmp_path, kmnp(NETWORK), method="ft")
-    save_merged(reading.found, tmp_path / "merged.safetensors")
+    save_merged(build_model(reading.found), tmp_path, tmp_path / "merged.safetensors")
     theirs, ours = timm(NETWORK), load_file(tmp_path / "merged.safetensors")
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -124,13 +124,13 @@ def test_the_merged_state_dict_is_timms(tmp_path):
     with torch.no_grad():
         assert torch.equal(build_model(again.found)(X), build_model(reading.found)(X))
     with pytest.raises(CheckpointError, match=r"must end in \.safetensors"):
-        save_merged(reading.found, tmp_path / "merged.pth")
+        save_merged(build_model(reading.found), tmp_path, tmp_path / "merged.pth")
 
 
 def test_prompts_and_mlp_heads_have_no_place_in_a_timm_state_dict(tmp_path):
     state = kmnp(NETWORK, prompts=random(1, 4, WIDTH, seed=51), mlp=mlp_head())
     with pytest.raises(NotApplicable, match="has prompts and an MLP head: a timm state dict has no place"):
-        merged_state(read(tmp_path, state).found)
+        merged_state(build_model(read(tmp_path, state).found), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "backbone.safetensors"])

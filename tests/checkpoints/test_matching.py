@@ -116,6 +116,30 @@ def test_a_finetuned_backbone_is_related(names):
     assert match(moved(*names, by=9.0), BASE).unrelated == (len(names) == len(BASE))
 
 
+@pytest.mark.parametrize("change", ["wider", "deeper", "another kind"])
+def test_another_networks_weights_conclude_nothing(change):
+    base = {
+        "wider": {name: torch.cat([value, value], dim=-1) for name, value in BASE.items()},
+        "deeper": {**BASE, "blocks.99.norm1.bias": BASE["blocks.0.norm1.bias"]},
+        "another kind": {name.replace("blocks.", "layers.0.blocks."): value for name, value in BASE.items()},
+    }[change]
+    compared = match(moved(), base)
+    assert compared.unrelated
+    assert not compared.resized
+    methods, why, notes = concluded(found("linear", "ft"), compared)
+    assert (methods, why) == (("linear", "ft"), {})
+    assert "another network's" in notes[0]
+
+
+@pytest.mark.parametrize("names", [("cls_token",), ("blocks.0.norm1.bias", "norm.bias")], ids=["cls", "biases"])
+def test_prompts_with_a_token_or_biases_besides_are_not_mixed(names):
+    """KMnP's cls+prompt and prompt+bias: methods that are none of those known here."""
+    compared = match(moved(*names, by=0.01), BASE)
+    methods, why, notes = concluded(found("vpt_deep", "mixed"), compared)
+    assert (methods, why) == (("vpt_deep", "mixed"), {})
+    assert "backbone tensors moved" in notes[0]
+
+
 def test_nothing_is_related_to_nothing():
     assert not match({}, {}).unrelated
 
@@ -129,12 +153,12 @@ LAST = f"blocks.{DEPTH - 1}.mlp.fc2"
     [
         ((), ("linear", "vpt_deep")),
         (tuple(BASE), ("ft", "mixed")),
-        (("cls_token",), ("ft", "mixed")),
+        (("cls_token",), ("ft",)),
         (("blocks.0.norm1.weight", f"{LAST}.weight"), ("ft", "mixed")),
         ((f"{LAST}.weight", f"{LAST}.bias"), ("partial_k", "mixed")),
-        (("norm.weight",), ("partial_k", "mixed")),
-        (("blocks.0.norm1.bias", "norm.bias"), ("bias", "mixed")),
-        (("patch_embed.proj.bias",), ("bias", "mixed")),
+        (("norm.weight",), ("partial_k",)),
+        (("blocks.0.norm1.bias", "norm.bias"), ("bias",)),
+        (("patch_embed.proj.bias",), ("bias",)),
     ],
     ids=["nothing", "all", "cls", "first", "last block", "norm", "biases", "patch bias"],
 )

@@ -1,6 +1,7 @@
 """Checkpoints of other programs give the logits of their own forward passes, written out in float64."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from checkpoints.foreign_files import (
     timm,
     with_prompts,
 )  # fmt: skip
+from checkpoints.kmnp_files import log
 from oracles import foreign
 from vptft.checkpoints.building import build_model
 from vptft.checkpoints.found import Asked
@@ -144,6 +146,45 @@ def test_kmnp_mae_pools_prompts_in_and_norms_afterwards(tmp_path):
     tokens = foreign.run_blocks(NETWORK.embedded(X), NETWORK.blocks, HEADS, before=with_prompts(by_layer))
     pooled = foreign.norm(tokens[:, 1:].mean(dim=1), NETWORK.last)
     close(logits(path), foreign.linear(pooled, NETWORK.head))
+
+
+@pytest.mark.parametrize(("pooling", "first"), [("img_pool", 5), ("imgprompt_pool", 1), ("original", 1)])
+def test_kmnp_mae_pools_what_its_log_says(pooling, first, tmp_path):
+    state = {f"enc.{name}": value for name, value in timm(NETWORK).items() if not name.startswith(("head", "norm."))}
+    state |= {**named("enc.fc_norm", NETWORK.last), **named("head.last_layer", NETWORK.head)}
+    path = saved(tmp_path, {**state, "enc.prompt_embeddings": PROMPTS})
+    (tmp_path / "logs.txt").write_text(log({"feature": "mae_vitb16", "deep": False, "pooling": pooling}))
+    tokens = foreign.run_blocks(NETWORK.embedded(X), NETWORK.blocks, HEADS, before=with_prompts({0: PROMPTS[0]}))
+    pooled = foreign.norm(tokens[:, first:].mean(dim=1), NETWORK.last)
+    model = build_model(replace(read_checkpoint(path, Asked(method="vpt_shallow")).found, shape=shape_with_heads(path)))
+    with torch.no_grad():
+        close(model(X).double(), foreign.linear(pooled, NETWORK.head))
+
+
+def shape_with_heads(path):
+    """Its log names a ViT-B, whose 12 heads this small one has not."""
+    return replace(read_checkpoint(path).found.shape, heads=HEADS)
+
+
+@pytest.mark.parametrize("feature", ["mae_vitb16", "sup_vitb16_imagenet21k"])
+def test_kmnp_another_pooling_is_refused(feature, tmp_path):
+    state = kmnp(NETWORK, prompts=PROMPTS)
+    if feature.startswith("mae"):
+        state = {f"enc.{name}": value for name, value in timm(NETWORK).items() if not name.startswith("head")}
+        state |= {"enc.prompt_embeddings": PROMPTS, **named("head.last_layer", NETWORK.head)}
+    path = saved(tmp_path, state)
+    (tmp_path / "logs.txt").write_text(log({"feature": feature, "deep": False, "pooling": "prompt_pool"}))
+    with pytest.raises(CheckpointError, match="VIT_POOL_TYPE is 'prompt_pool', which is not understood"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("kind", ["prompt+bias", "cls+prompt"])
+def test_kmnp_a_transfer_type_that_is_none_of_ours_is_no_method(kind, tmp_path):
+    path = saved(tmp_path, kmnp(NETWORK, prompts=PROMPTS))
+    (tmp_path / "logs.txt").write_text(log({"kind": kind}))
+    found = read_checkpoint(path).found
+    assert (found.method, found.methods) == (None, ())
+    assert any(f"TRANSFER_TYPE is {kind}" in note for note in found.notes)
 
 
 def test_kmnp_moco_reads_the_cls_token(tmp_path):
@@ -397,8 +438,13 @@ def test_lora_is_merged_under_old_and_new_names(new, tmp_path):
     )
     alone = read_checkpoint(folder).found
     assert "pass it with --backbone" in alone.not_applicable
+    factors = sum(value.numel() for name, value in state.items() if ".lora_" in name)
+    head = sum(value.numel() for value in alone.head.values())
+    assert alone.parameters == (factors + head, None)
     for change, message in (
         ({"use_dora": True}, "use_dora is True, which is not understood"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa', which changes the base's weights too"),
+        ({"init_lora_weights": ["x"]}, r"init_lora_weights is \['x'\]"),
         ({"r": 4}, "has rank 3, adapter_config.json says 4"),
         ({"peft_type": "IA3"}, "peft_type is 'IA3'; only LORA"),
     ):

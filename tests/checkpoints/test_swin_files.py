@@ -24,6 +24,13 @@ DEEP = random(1, LENGTH, 12, seed=2), random(2, LENGTH, 24, seed=3)
 HEAD = random(CLASSES, 24, seed=4), random(CLASSES, seed=5)
 
 
+def mask_of(rows, columns):
+    """A mask as shifted windows have it: only the last row and the last column of windows hide something."""
+    mask = torch.zeros(rows, columns, 16, 16)
+    mask[-1, :, 0], mask[:, -1, 0] = -100, -100
+    return mask.flatten(0, 1)
+
+
 def images(size, n=2):
     return random(n, 3, size, size, seed=9)
 
@@ -78,7 +85,7 @@ def test_pretrained_weights_tell_deep_from_mixed(moved, tmp_path):
     base = saved(tmp_path, authors(swin, head=(torch.zeros(7, 24), torch.zeros(7))), "swin.pth")
     if moved:
         with torch.no_grad():
-            swin.layers[0].blocks[1].mlp.fc1.bias += 0.01
+            swin.layers[0].blocks[1].mlp.fc1.weight += 0.01
     path = saved(tmp_path, kmnp_swin(swin, HEAD, first=FIRST, deep=DEEP))
     reading = read_checkpoint(path, Asked(base=base))
     assert reading.found.method == ("mixed" if moved else "vpt_deep")
@@ -108,7 +115,7 @@ def test_a_finetuned_swin_becomes_a_timm_state_dict(tmp_path):
 
     swin, x = make_swin(32), images(32)
     found = read_checkpoint(saved(tmp_path, kmnp_swin(swin, HEAD))).found
-    save_merged(found, tmp_path / "merged.safetensors")
+    save_merged(build_model(found), tmp_path, tmp_path / "merged.safetensors")
     theirs = make_swin(32, num_classes=CLASSES)
     theirs.load_state_dict(load_file(tmp_path / "merged.safetensors"))
     close(theirs, x, expected(swin, x, prompts={}))
@@ -127,8 +134,14 @@ def test_inspect_describes_it(tmp_path):
     [
         ({"layers.0.blocks.1.attn_mask": None}, "nothing else of a Swin tells the size of its images"),
         ({"layers.0.blocks.1.attn_mask": torch.zeros(15, 16, 16)}, "no square of windows"),
-        ({"layers.0.blocks.1.attn_mask": torch.zeros(16, 9, 9)}, "fits no Swin"),
+        ({"layers.0.blocks.1.attn_mask": torch.zeros(16, 16, 16)}, "masks 0 of 16 windows, so they are no square"),
+        ({"layers.0.blocks.1.attn_mask": mask_of(2, 8)}, "masks 9 of 16 windows, so they are no square"),
+        (
+            {"layers.0.blocks.1.attn_mask": torch.ones(7, 9, 9).new_zeros(16, 9, 9) + mask_of(4, 4)[:, :9, :9]},
+            "fits no Swin|no square",
+        ),
         ({"layers.1.blocks.1.attn_mask": torch.zeros(9, 16, 16)}, "fits no Swin"),
+        ({"layers.1.blocks.1.attn_mask": None}, r"stage 1 lacks the masks of its shifted blocks \[1\]"),
         ({"layers.0.blocks.1.mlp.fc2.bias": None}, r"missing \(layers\.0\.blocks\.1\.mlp\.fc2\.bias"),
         ({"layers.1.blocks.1.norm1.weight": torch.zeros(5)}, r"\(5,\) instead of \(24,\)"),
         ({"layers.0.blocks.0.attn.relative_position_bias_table": torch.zeros(49, 5)}, "do not divide the widths"),
@@ -145,6 +158,19 @@ def test_what_does_not_fit_is_named(change, message, tmp_path):
     path = saved(tmp_path, {name: value for name, value in state.items() if value is not None})
     with pytest.raises((CheckpointError, WeightsError), match=message):
         build_model(read_checkpoint(path).found)
+
+
+def test_heads_that_contradict_the_file_are_refused(tmp_path):
+    path = saved(tmp_path, kmnp_swin(make_swin(), HEAD))
+    with pytest.raises(CheckpointError, match=r"tells its attention heads by stage: \(2, 2\)"):
+        read_checkpoint(path, Asked(heads=7))
+
+
+def test_one_prompt_may_be_another_location_unless_a_log_tells(tmp_path):
+    path = saved(tmp_path, kmnp_swin(make_swin(), HEAD, first=FIRST[:, :1]))
+    assert any("add-1" in note for note in read_checkpoint(path).found.notes)
+    (tmp_path / "logs.txt").write_text(log({"feature": "swint_imagenet", "deep": False}))
+    assert not any("add-1" in note for note in read_checkpoint(path).found.notes)
 
 
 def test_a_projection_that_nothing_reads_is_said(tmp_path):

@@ -162,6 +162,20 @@ def test_convert_makes_a_timm_state_dict_alone_or_beside_the_run(call, plain, tm
         assert all(torch.equal(value, timm(NETWORK)[name]) for name, value in written.items())
 
 
+def test_convert_makes_a_timm_state_dict_of_one_of_our_runs(call, both, tmp_path):
+    done = call("checkpoints", "convert", both / "ft", "--timm", tmp_path / "ft.safetensors")
+    assert done.exit_code == 0
+    state, model = load_file(tmp_path / "ft.safetensors"), load_run(both / "ft").model()
+    assert torch.equal(state["head.weight"], model.head.weight)
+    assert state.keys() == {name.removeprefix("backbone.") for name in model.state_dict()}
+    refused = call("checkpoints", "convert", both / "vpt_deep", "--timm", tmp_path / "vpt.safetensors")
+    assert refused.exit_code == 1
+    assert "has prompts: a timm state dict has no place for them" in refused.stderr
+    already = call("checkpoints", "convert", both / "ft", "-o", tmp_path / "run")
+    assert already.exit_code == 1
+    assert "is one of our runs already" in already.stderr
+
+
 def test_convert_without_a_target_is_a_wrong_use(call, deep):
     result = call("checkpoints", "convert", deep)
     assert result.exit_code == 2

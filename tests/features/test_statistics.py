@@ -269,6 +269,35 @@ def test_a_file_of_pytorch_fid_is_read_as_moments_of_an_unknown_set(tmp_path):
     np.testing.assert_array_equal(again.covariance(), found.covariance())
 
 
+def test_files_of_pytorch_fid_with_one_mean_are_told_apart(tmp_path):
+    keys = set()
+    for scale in (1.0, 2.0):
+        np.savez(tmp_path / "same.npz", mu=np.zeros(3), sigma=scale * np.eye(3))
+        keys.add(read_statistics(tmp_path / "same.npz").key())
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    ("sigma", "said"),
+    [
+        (-np.eye(3), "negative variances"),
+        (np.eye(3) + 0.9 * np.eye(3, k=1), "not symmetric"),
+        (np.ones((3, 3)) - 0.5 * np.eye(3), "covariances exceed its variances"),
+    ],
+)
+def test_what_is_no_covariance_is_refused(tmp_path, sigma, said):
+    np.savez(tmp_path / "s.npz", mu=np.zeros(3), sigma=sigma)
+    with pytest.raises(StorageError, match=said):
+        read_statistics(tmp_path / "s.npz")
+
+
+def test_a_covariance_in_single_precision_is_one(tmp_path):
+    exact = values(30).astype(np.float64)
+    sigma = np.cov(np.concatenate([exact, 3 * exact[:, :1]], axis=1), rowvar=False).astype(np.float32)
+    np.savez(tmp_path / "s.npz", mu=np.zeros(len(sigma)), sigma=sigma)
+    assert read_statistics(tmp_path / "s.npz").dimensions == len(sigma)
+
+
 def test_only_a_file_with_a_mean_and_a_covariance_is_one_of_statistics(tmp_path):
     everything().save(tmp_path / "ours.npz")
     np.savez(tmp_path / "images.npz", arr_0=np.zeros((2, 4, 4, 3), np.uint8))

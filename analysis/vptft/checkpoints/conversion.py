@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from timm.models.swin_transformer import SwinTransformer
+from torch import nn
 
 from vptft.checkpoints.building import build_model
 from vptft.checkpoints.found import BY_DESCRIPTION, Found, Normalisation
@@ -70,14 +72,14 @@ def convert(
             f"How {found.path} normalised its images is not known.", "Pass --normalise imagenet, half or none."
         )
     model = build_model(found)
-    if found.shape is None:
+    tuned, total = found.parameters
+    if found.shape is None or total is None:
         raise NotApplicable(f"{found.path} is neither a plain vision transformer nor a Swin.")
     own_base, state = _parts(model, found, None if reading.base is None else reading.base.backbone)
     job = _job(found)
     recipe = of_found(found) if job is None else of_job(job)
     history, lost = _history(found, job)
     predictions = _predictions(found)
-    tuned, total = found.parameters
     name = task or (task_of(job) if job is not None else None) or "unknown"
     kind = "swin" if isinstance(found.shape, SwinShape) else "vit"
     about = _about_task(name, found.n_classes or 0)
@@ -122,34 +124,34 @@ def convert(
     return run
 
 
-def merged_state(found: Found) -> dict[str, torch.Tensor]:
-    """The network as a plain timm state dict, head included.
+def merged_state(model: TunedModel, source: Path) -> dict[str, torch.Tensor]:
+    """The network as a plain timm state dict, head included; what LoRA added is in its weights already.
 
     Raises
     ------
     NotApplicable
-        Prompts, adapters and MLP heads have no place in a timm state dict.
+        Prompts, adapters, MLP heads and heads that read more than a timm model's have no place in a timm state dict.
     """
+    state = {name.removeprefix("backbone."): value for name, value in model.state_dict().items()}
     kept = {
-        "prompts": found.prompts is not None,
-        "adapters": bool(found.adapters),
-        "an MLP head": any(name.startswith("hidden.") for name in found.head),
+        "prompts": model.prompts is not None,
+        "adapters": any(".adapter." in name for name in state),
+        "an MLP head": not isinstance(model.head, nn.Linear),
+        "a head that reads more than the last layer's token": bool(model.probe_layers) or model.patches_too,
     }
     what = [name for name, there in kept.items() if there]
     if what:
-        raise NotApplicable(f"{found.path} has {' and '.join(what)}: a timm state dict has no place for them.")
-    model = build_model(found)
-    state = {name.removeprefix("backbone."): value for name, value in model.state_dict().items()}
-    if isinstance(found.shape, SwinShape):  # timm's Swin has its classifier one level deeper
+        raise NotApplicable(f"{source} has {' and '.join(what)}: a timm state dict has no place for them.")
+    if isinstance(model.backbone, SwinTransformer):  # timm's Swin has its classifier one level deeper
         state = {f"head.fc.{name[5:]}" if name.startswith("head.") else name: value for name, value in state.items()}
-    return {name: value for name, value in state.items() if not name.startswith("prompts.")}
+    return state
 
 
-def save_merged(found: Found, target: Path) -> None:
+def save_merged(model: TunedModel, source: Path, target: Path) -> None:
     """Write :func:`merged_state` as ``.safetensors``."""
     if target.suffix != ".safetensors":
         raise CheckpointError(f"{target} must end in .safetensors.")
-    write_tensors(target, merged_state(found))
+    write_tensors(target, merged_state(model, source))
 
 
 def _parts(

@@ -190,13 +190,16 @@ class Found:
         return self.methods[0] if len(self.methods) == 1 else None
 
     @property
-    def parameters(self) -> tuple[int | None, int]:
+    def parameters(self) -> tuple[int | None, int | None]:
         """Numbers that were tuned, and numbers in all, as the peers count them: the paper's Tuned/Total.
 
-        What was tuned is None where the method is not known, or moves an unknown part of the backbone. BatchNorm's
-        running statistics are no parameters; what is merged into the backbone is not counted twice.
+        The latter is None where only what was added is there. What was tuned is None where the method is not known, or
+        moves an unknown part of the backbone. BatchNorm's running statistics are no parameters; what is merged into the
+        backbone is not counted twice.
         """
         head = sum(value.numel() for name, value in self.head.items() if not name.endswith(STATISTICS))
+        if not self.backbone:
+            return (head + self.parameters_added if self.method not in (None, "ft", "mixed") else None), None
         merged = self.method == "lora" or (not self.adapters and self.method == "adapter")
         backbone = sum(math.prod(self.backbone[name].shape) for name in self.backbone)
         total = backbone + head + (0 if merged else self.parameters_added)

@@ -128,7 +128,7 @@ def _about(found: Found, fingerprint: str) -> dict[str, Any]:
         about["prompts"] = f"{spec.length} {where}{projected}"
     if found.adapters:
         about["adapters"] = found.adapter_kind
-    about["parameters"] = total
+    about["parameters"] = "not known" if total is None else total
     about["tuned"] = "not known" if tuned is None else tuned
     about["tuned/total %"] = "not known" if tuned is None or not total else round(100 * tuned / total, 3)
     about["normalisation"] = preprocessing_name(found.normalisation)

@@ -52,10 +52,14 @@ class Match:
         Each part of it.
     resized
         Whether the position grids differ in size: another image size, which says nothing about tuning.
+    unmatched
+        Tensors of blocks that only one of them has, or of another shape: the two are different networks. What lies
+        around the blocks may differ (MAE's last norm has another name once it is finetuned).
     """
 
     layers: tuple[LayerMatch, ...]
     resized: bool = False
+    unmatched: tuple[str, ...] = ()
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -70,6 +74,8 @@ class Match:
     @property
     def unrelated(self) -> bool:
         """Whether the backbone cannot have started from these weights."""
+        if self.unmatched:
+            return True
         changes = torch.tensor([layer.change for layer in self.layers if is_block(layer.layer)])
         return bool(changes.nanmedian() > UNRELATED) if len(changes) else False
 
@@ -92,14 +98,17 @@ def match(found: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -
     squares: dict[str, list[float]] = {}
     changed: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
-    resized = False
+    resized, unmatched = False, []
     for name in [*found, *(name for name in base if name not in found)]:
         layer = layer_of(name)
         counts[layer] = counts.get(layer, 0) + 1
         sums = squares.setdefault(layer, [0.0, 0.0])
-        if name == "pos_embed" and name in found and name in base and found[name].shape != base[name].shape:
+        one, other = (state[name].shape if name in state else None for state in (found, base))
+        if name == "pos_embed" and one and other and one != other and one[-1] == other[-1]:
             resized = True
             continue
+        if one != other and is_block(layer):
+            unmatched.append(name)
         difference, norm = _difference(found.get(name), base.get(name))
         sums[0] += difference
         sums[1] += norm
@@ -117,6 +126,7 @@ def match(found: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor]) -
             for layer in sorted(counts, key=place_of)
         ),
         resized=resized,
+        unmatched=tuple(unmatched),
     )
 
 
@@ -129,6 +139,11 @@ def concluded(found: Found, compared: Match) -> tuple[tuple[str, ...], dict[str,
         return found.methods, {}, ()
     note = "The position grids differ in size: the images had another size than in pretraining."
     resized = (note,) if compared.resized else ()
+    if compared.unmatched:
+        few = ", ".join(compared.unmatched[:3])
+        note = f"The pretrained weights given are another network's: {len(compared.unmatched)} tensors differ in shape "
+        note += f"or are missing ({few}). Nothing was concluded."
+        return found.methods, {}, (note, *resized)
     if compared.unrelated:
         note = "The backbone is unlike the pretrained weights given: it did not start from them. Nothing was concluded."
         return found.methods, {}, (note, *resized)
@@ -153,7 +168,7 @@ def _possible(methods: tuple[str, ...], compared: Match) -> tuple[str, ...]:
     embeddings_moved = any(layer.changed for layer in compared.layers if layer.layer == "embeddings")
     moves: dict[str, bool] = {
         "ft": bool(names) and (embeddings_moved or first_moved == 0) and not all(n.endswith("bias") for n in names),
-        "mixed": bool(names),
+        "mixed": any(is_block(layer_of(name)) and not name.endswith("bias") for name in names),
         "partial_k": bool(names) and not embeddings_moved and first_moved > 0,
         "bias": bool(names) and all(name.endswith("bias") for name in names),
     }

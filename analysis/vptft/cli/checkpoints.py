@@ -122,25 +122,35 @@ def convert(
 ) -> None:
     """Make one of our run folders of a checkpoint, so that every analysis takes it; the logits stay the same.
 
+    Of one of our runs, `--timm` writes the network as timm has it, what LoRA added merged in.
+
     Example: `vptft-analyze checkpoints convert last_model.pth --backbone ViT-B_16.npz -o checkpoints/theirs/vpt`
     """
+    from vptft.checkpoints.building import build_model
     from vptft.checkpoints.conversion import convert as make
     from vptft.checkpoints.conversion import save_merged
+    from vptft.checkpoints.native import load_run
     from vptft.checkpoints.readers import read_checkpoint
+    from vptft.errors import CheckpointError
 
     if out is None and timm is None:
         raise typer.BadParameter("say where to: --out RUN, --timm FILE.safetensors, or both")
-    asked = _asked(backbone, heads, method, scale, prompt_length, pooling)
-    reading = read_checkpoint(path, asked)
     done: dict[str, str] = {}
-    if timm is not None:
-        save_merged(reading.found, timm)
+    if (path / "run.json").is_file():
+        if out is not None or timm is None:
+            raise CheckpointError(f"{path} is one of our runs already.", "Of a run, --timm writes a timm state dict.")
+        save_merged(load_run(path).model(), path, timm)
         done["timm"] = str(timm)
-    if out is not None:
-        run = make(reading, out, normalisation=_normalisation(normalise), task=task)
-        done |= {"run": str(run.folder), "method": run.info.method, "task": run.info.task}
-        for note in reading.found.notes:
-            say(f"note: {note}")
+    else:
+        reading = read_checkpoint(path, _asked(backbone, heads, method, scale, prompt_length, pooling))
+        if timm is not None:
+            save_merged(build_model(reading.found), path, timm)
+            done["timm"] = str(timm)
+        if out is not None:
+            run = make(reading, out, normalisation=_normalisation(normalise), task=task)
+            done |= {"run": str(run.folder), "method": run.info.method, "task": run.info.task}
+            for note in reading.found.notes:
+                say(f"note: {note}")
     if json:
         write_json(done)
     else:

@@ -25,6 +25,8 @@ from vptft.storage import atomic_path, key_of, read_arrays
 SAMPLE = 5000
 """Images whose features are kept of a set too large to keep all: those whose hashed ids are smallest, which is a random
 sample that is the same whatever the order of shards."""
+ROUNDED = 1e-4
+"""Of the largest entry: what single precision may leave of a covariance's symmetry and bounds."""
 SCHEMA = 1
 
 
@@ -179,7 +181,10 @@ class Statistics:
     def key(self) -> str:
         """What makes these statistics these: a hash of space, files and moments."""
         space = None if self.space is None else asdict(self.space)
-        return key_of(space, self.files, self.n, hashlib.sha256(self.mean.tobytes()).hexdigest())
+        moments = hashlib.sha256(self.mean.tobytes())
+        if not self.files and self.scatter is not None:  # of another program: nothing else tells it from its like
+            moments.update(self.scatter.tobytes())
+        return key_of(space, self.files, self.n, moments.hexdigest())
 
 
 def read_statistics(path: Path) -> Statistics:
@@ -201,6 +206,7 @@ def read_statistics(path: Path) -> Statistics:
         raise StorageError(f"{path} holds mu {mean.shape} and sigma {covariance.shape}; they do not fit each other.")
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise StorageError(f"{path} holds NaN or infinite values.")
+    _require_covariance(path, covariance)
     if "vptft" not in arrays:
         return Statistics(
             name=path.name, distance_name="FD", space=None, n=None, mean=mean, scatter=covariance, features=None
@@ -209,6 +215,25 @@ def read_statistics(path: Path) -> Statistics:
         return _from_meta(path, mean, covariance, arrays, json.loads(str(arrays["vptft"])))
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{path} holds statistics of another version or a damaged note: {error}") from error
+
+
+def _require_covariance(path: Path, sigma: np.ndarray) -> None:
+    """Refuse what cannot be a covariance: not symmetric, or two features that vary together more than each does.
+
+    Raises
+    ------
+    StorageError
+        It says which.
+    """
+    spread = np.diagonal(sigma)
+    largest = max(float(np.abs(sigma).max(initial=0.0)), 1e-300)
+    if float(np.abs(sigma - sigma.T).max(initial=0.0)) > ROUNDED * largest:
+        raise StorageError(f"{path} holds a sigma that is not symmetric, so it is no covariance.")
+    if float(spread.min(initial=0.0)) < -ROUNDED * largest:
+        raise StorageError(f"{path} holds a sigma with negative variances, so it is no covariance.")
+    bound = np.sqrt(np.multiply.outer(np.maximum(spread, 0), np.maximum(spread, 0)))
+    if float((np.abs(sigma) - bound).max(initial=0.0)) > ROUNDED * largest:
+        raise StorageError(f"{path} holds a sigma whose covariances exceed its variances, so it is no covariance.")
 
 
 def is_statistics(path: Path) -> bool:

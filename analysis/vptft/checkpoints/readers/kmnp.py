@@ -6,6 +6,7 @@ the pretrained weights. The number of attention heads is in no file of theirs bu
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -56,6 +57,8 @@ SELF_SUPERVISED = Naming(
 
 # What their FEATURE names say about heads (their vit_configs): B, L and H of Dosovitskiy et al. (2021).
 _HEADS = {"b": 12, "l": 16, "h": 16}
+KINDS = ("vpt_deep", "vpt_shallow", "mixed", "ft", "linear", "partial_k", "bias", "adapter")
+"""Methods of theirs, in our words; others of their TRANSFER_TYPEs tune something else besides."""
 _PRETRAINING = {"sup": "supervised", "mae": "masked", "mocov3": "contrastive"}
 _FEATURE = re.compile(r"^(?:sup|mae|mocov3)_vit([blh])\d*", re.IGNORECASE)
 
@@ -77,7 +80,7 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
     if "cls_token" in enc and "blocks.0.norm1.weight" in enc:
         return _vit(source, asked, base, enc, head, SELF_SUPERVISED, tried=False)
     if swin.is_swin(enc):
-        return _swin(source, enc, head)
+        return _swin(source, asked, enc, head)
     return _another_network(source, enc, head)
 
 
@@ -108,6 +111,8 @@ def _vit(
     job_config, place = _logged(source, notes)
     shape = settle_heads(shape, asked, base, {place: _heads_of(job_config)}, sources, notes)
     methods = _told(_methods(prompts, adapters), job_config, place, sources, notes)
+    if prompts is not None:
+        prompts = _pooled_as_told(prompts, job_config, place)
     return Found(
         path=source.path,
         producer=PRODUCER,
@@ -127,9 +132,9 @@ def _vit(
     )
 
 
-def _swin(source: Source, enc: dict[str, torch.Tensor], head: dict[str, torch.Tensor]) -> Found:
+def _swin(source: Source, asked: Asked, enc: dict[str, torch.Tensor], head: dict[str, torch.Tensor]) -> Found:
     """Read a Swin: the head averages the last prompts with the patches, and merging takes prompts along."""
-    backbone, shape, rest = swin.take_backbone(enc, source)
+    backbone, shape, rest = swin.take_backbone(enc, source, asked)
     prompts = _stage_prompts(rest, shape, source)
     notes: list[str] = []
     unread = [rest.pop(name) for name in ("prompt_proj.weight", "prompt_proj.bias") if name in rest]
@@ -143,9 +148,15 @@ def _swin(source: Source, enc: dict[str, torch.Tensor], head: dict[str, torch.Te
         )
     sources = {**swin.SOURCES, "normalisation": "their program has ImageNet's mean and standard deviation"}
     job_config, place = _logged(source, notes)
-    location = _location(job_config)
+    location = _of_prompt(job_config, "LOCATION", "prepend")
     if prompts is not None and location != "prepend":
         raise CheckpointError(f"{place}: prompts are at {location!r}; prepended ones are read.")
+    if (
+        prompts is not None
+        and not job_config
+        and prompts.spec == PromptSpec(length=1, layers=(0,), pooled=True, merged=True)
+    ):
+        notes.append("One prompt alone is taken as prepended; a file of their location add-1 looks the same.")
     feature = _feature(job_config)
     return Found(
         path=source.path,
@@ -233,6 +244,16 @@ def _prompts(rest: dict[str, torch.Tensor], shape: VitShape, source: Source) -> 
     )
 
 
+def _pooled_as_told(prompts: FoundPrompts, config: Mapping[str, Any], place: str) -> FoundPrompts:
+    """Leave the prompts out of the average where the log says so; another pooling than theirs by default is refused."""
+    pooling = _of_prompt(config, "VIT_POOL_TYPE", "original")
+    if pooling == "original" or (pooling == "imgprompt_pool" and prompts.spec.pooled):
+        return prompts
+    if pooling == "img_pool" and prompts.spec.pooled:
+        return replace(prompts, spec=replace(prompts.spec, pooled=False))
+    raise CheckpointError(f"{place}: PROMPT.VIT_POOL_TYPE is {pooling!r}, which is not understood for this network.")
+
+
 def _head(state: dict[str, torch.Tensor], source: Source) -> dict[str, torch.Tensor]:
     """Their head: ``last_layer``, after hidden layers in ``projection`` where it is an MLP."""
     head = take_head(state, "head.last_layer", path=source.path)
@@ -265,6 +286,9 @@ def _told(
     logged = method_of(config)
     if logged is None:
         return methods
+    if logged not in KINDS:
+        notes.append(f"{place}: TRANSFER_TYPE is {logged}, which is none of the methods known here.")
+        return ()
     if logged not in methods:
         notes.append(f"{place} says {logged}, but the tensors are those of {' or '.join(methods)}.")
         return methods
@@ -296,11 +320,11 @@ def _feature(config: Mapping[str, Any]) -> str:
     return feature if isinstance(feature, str) else ""
 
 
-def _location(config: Mapping[str, Any]) -> object:
-    """Where their log says the prompts are; in front of the tokens where it says nothing, as their default is."""
+def _of_prompt(config: Mapping[str, Any], name: str, default: str) -> object:
+    """A setting of their prompts as the log tells it; their default where it says nothing."""
     model = config.get("MODEL")
     prompt = model.get("PROMPT") if isinstance(model, Mapping) else None
-    return prompt.get("LOCATION", "prepend") if isinstance(prompt, Mapping) else "prepend"
+    return prompt.get(name, default) if isinstance(prompt, Mapping) else default
 
 
 def _heads_of(config: Mapping[str, Any]) -> int | None:

@@ -20,6 +20,9 @@ _PREFIX = "base_model.model."
 _PART = re.compile(r"^(?P<module>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight$")
 NOT_UNDERSTOOD = ("use_dora", "use_qalora", "use_bdlora", "fan_in_fan_out", "lora_bias")
 """Settings that change what an adapter computes; a file that has one is refused."""
+PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
+"""Ways of starting that leave the base as it is; the others (PiSSA, OLoRA, CorDA, LoftQ ...) take what they start from
+off the base's weights, so that the same factors belong to another matrix."""
 
 
 def recognises(source: Source) -> bool:
@@ -43,6 +46,11 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
     for name in NOT_UNDERSTOOD:
         if config.get(name):
             raise CheckpointError(f"{CONFIG}: {name} is {config[name]!r}, which is not understood.")
+    if (start := config.get("init_lora_weights")) not in PLAIN_STARTS:
+        raise CheckpointError(
+            f"{CONFIG}: init_lora_weights is {start!r}, which changes the base's weights too.",
+            "peft's save_pretrained(path_initial_model_for_weight_conversion=...) writes it as a plain LoRA.",
+        )
     rest = {name.removeprefix(_PREFIX): value for name, value in source.state.items()}
     rest = {name.replace(".modules_to_save.default.", "."): value for name, value in rest.items()}
     head = take_head(rest, "classifier", path=source.path)

@@ -40,7 +40,7 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
     """Read a backbone with or without its head."""
     state = dict(source.state)
     head = take_head(state, "head", path=source.path)
-    backbone, shape, rest = take_backbone(state, source)
+    backbone, shape, rest = take_backbone(state, source, asked)
     refuse_rest(rest, path=source.path, producer=PRODUCER)
     return Found(
         path=source.path,
@@ -58,7 +58,9 @@ SOURCES = {"image size": "masks of shifted windows", "heads": "relative position
 """Where the sizes are taken from."""
 
 
-def take_backbone(state: Mapping[str, torch.Tensor], source: Source) -> tuple[Lazy, SwinShape, dict[str, torch.Tensor]]:
+def take_backbone(
+    state: Mapping[str, torch.Tensor], source: Source, asked: Asked
+) -> tuple[Lazy, SwinShape, dict[str, torch.Tensor]]:
     """Take the backbone out of a state dict: under timm's names, with its sizes; and what is left.
 
     timm has patch merging at the beginning of a stage, and the authors at the end of the one before.
@@ -69,6 +71,8 @@ def take_backbone(state: Mapping[str, torch.Tensor], source: Source) -> tuple[La
         Tensors are missing or of another shape, or nothing tells the size of the images.
     """
     shape = _shape(state, source)
+    if asked.heads is not None:
+        raise CheckpointError(f"{source.path} tells its attention heads by stage: {shape.heads}.", "Leave out --heads.")
     expected = shape.parameters()
     rest = {name: value for name, value in state.items() if not name.endswith(BUFFERS)}
     ours = {_timm(name): name for name in rest}
@@ -111,6 +115,10 @@ def _shape(state: Mapping[str, torch.Tensor], source: Source) -> SwinShape:
         raise CheckpointError(f"{source.path}: heads {shape.heads} do not divide the widths of a {shape.name}.")
     if any(side % (2 ** (len(depths) - 1)) for side in shape.grid):
         raise CheckpointError(f"{source.path}: {shape.grid} patches cannot be merged {len(depths) - 1} times by two.")
+    for stage, depth in enumerate(depths):
+        missing = [i for i in range(1, depth, 2) if f"layers.{stage}.blocks.{i}.attn_mask" not in state]
+        if missing and shape.windows_of(stage) > 1:
+            raise CheckpointError(f"{source.path}: stage {stage} lacks the masks of its shifted blocks {missing}.")
     for name, mask in ((name, value) for name, value in state.items() if name.endswith("attn_mask")):
         stage = int(name.split(".")[1]) if _BLOCK.match(name) else len(depths)
         n = shape.window_of(stage) ** 2 if stage < len(depths) else 0
@@ -142,6 +150,13 @@ def _grid(state: Mapping[str, torch.Tensor], window: int, source: Source) -> tup
     windows = math.isqrt(_sizes(state, name, 3, source)[0])
     if windows**2 != state[name].shape[0] or not 0 < windows * window <= MAX_GRID:
         raise CheckpointError(f"{source.path}: {name} has shape {tuple(state[name].shape)}: no square of windows.")
+    # The shift wraps in the last row and the last column of windows, and hides something there alone.
+    wrapped = int((state[name] != 0).flatten(1).any(dim=1).sum())
+    if wrapped != 2 * windows - 1:
+        raise CheckpointError(
+            f"{source.path}: {name} masks {wrapped} of {windows**2} windows, so they are no square, and square images "
+            "are read."
+        )
     return windows * window, windows * window
 
 

@@ -55,6 +55,7 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
     elif shape.class_token and not shape.pool_then_norm:
         sources["pooling"] = "a cls token, and the norm before pooling"
         notes.append("That the head reads the cls token is concluded from the names; --pooling says otherwise.")
+    notes.append("Activation (GELU) and the norms' epsilon (1e-6) are timm's usual ones: no tensor tells them.")
     return Found(
         path=source.path,
         producer=PRODUCER,

@@ -188,11 +188,13 @@ def _legend(figure: Any, frame: pd.DataFrame, tasks: Sequence[dict[Any, Any]], w
         for _, look in SIDES
     ]
     if (frame["vpt_high"] > frame["vpt_low"]).any():
-        handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label="lowest to highest draw"))
+        handles.append(Patch(color=VPT.colour, alpha=0.2, linewidth=0, label="lowest to highest draw"))
     interval = ", 95% interval" if frame["low_points"].notna().any() else ""
     handles.append(Line2D([], [], color=INK, marker="o", markersize=3, linewidth=0.8 if interval else 0,
                           label=f"gap VPT − FT{interval}"))  # fmt: skip
     handles.append(Line2D([], [], color=MUTED, linestyle=(0, (1, 1)), linewidth=0.9, label="line in log n"))
+    if frame["line_low"].notna().any():
+        handles.append(Patch(color=FAINT, alpha=0.7, linewidth=0, label="its 95% band"))
     if any(task["outcome"] in ("ft overtakes", "vpt overtakes") for task in tasks):
         handles.append(Line2D([], [], color=FT.colour, marker="D", markersize=4, markeredgecolor="white", linewidth=2.6,
                               label="n*, 95% set"))  # fmt: skip

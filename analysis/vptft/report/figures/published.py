@@ -4,7 +4,6 @@ No spread is printed in the paper, so no mark here has an interval of its own: i
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -57,7 +56,6 @@ VERDICTS = {
 OUTCOMES = {
     "reproduced": VERDICTS["supported"], "inconclusive": VERDICTS["inconclusive"], "different": VERDICTS["refuted"]
 }  # fmt: skip
-LINES: dict[str, Any] = {"vpt": (0, (3.5, 1.8)), "ft": "-"}
 """As the paper draws them: FT solid, VPT broken."""
 
 
@@ -119,8 +117,8 @@ def draw_data_size(result: Published, *, ax: Axes | None = None) -> Figure:
     key = figure.add_subplot(grid[rows - 1, columns - 1])
     key.set_axis_off()
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, markersize=3, linestyle=LINES[name], label=look.label)
-        for name, look in (("vpt", VPT), ("ft", FT))
+        Line2D([], [], color=look.colour, marker=look.marker, markersize=3, linestyle=look.linestyle, label=look.label)
+        for look in (VPT, FT)
     ]
     key.legend(
         handles=handles, loc="center left", handlelength=2.6, title="training images\nacross", title_fontsize=small()
@@ -235,10 +233,10 @@ def _borders(axes: Axes, groups: pd.Series) -> None:
 
 
 def _curves(axes: Axes, part: pd.DataFrame) -> None:
-    for name, column, look in (("ft", "accuracy_against", FT), ("vpt", "accuracy", VPT)):
+    for column, look in (("accuracy_against", FT), ("accuracy", VPT)):
         axes.plot(
-            part["images"], part[column], color=look.colour, linestyle=LINES[name], marker=look.marker, markersize=2.6,
-            linewidth=1.1, label=look.label,
+            part["images"], part[column], color=look.colour, linestyle=look.linestyle, marker=look.marker,
+            markersize=2.6, linewidth=1.1, label=look.label,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlim(330, 12_500)

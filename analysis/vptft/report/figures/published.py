@@ -117,7 +117,7 @@ def draw_data_size(result: Published, *, ax: Axes | None = None) -> Figure:
     key = figure.add_subplot(grid[rows - 1, columns - 1])
     key.set_axis_off()
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, markersize=3, linestyle=look.linestyle, label=look.label)
+        Line2D([], [], color=look.colour, marker=look.marker, markersize=3, ls=look.linestyle, label=look.label)
         for look in (VPT, FT)
     ]
     key.legend(

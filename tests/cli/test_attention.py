@@ -20,6 +20,12 @@ def test_attention_without_masks_is_json_all_the_same(parsed, both, tmp_path):
     assert saved.table["image"].tolist() == [row["image"] for row in found["rows"]]
 
 
+def test_a_pair_in_the_wrong_order_is_refused(call, both):
+    result = call("attention", both / "ft", both / "vpt_deep")
+    assert result.exit_code == 1
+    assert "Give the run with prompts first" in result.stderr
+
+
 def test_methods_are_drawn_by_outcome_with_every_map_kept(parsed, both, tmp_path):
     found = parsed(
         "attention", both, "--method", "gradcam", "--method", "rollout", "--images", 4, "--target", "predicted",

@@ -28,6 +28,14 @@ def test_a_folder_and_a_registered_name_are_measured(parsed, squares, image_fold
     assert set(table["n_classes"]) == {3}
 
 
+def test_an_unregistered_folder_with_splits_is_read_by_its_classes(parsed, image_folder, tmp_path):
+    for split in ("train", "test"):
+        shutil.copytree(image_folder, tmp_path / "split" / split)
+    rows = parsed("objective", tmp_path / "split", *TINY)
+    assert {row["n_classes"] for row in rows} == {3}
+    assert {row["n"] for row in rows} == {30}  # of train, with val taken from it: never of test
+
+
 def test_the_table_is_a_row_a_task_and_notes_go_to_stderr(call, squares):
     result = call("objective", squares, *TINY)
     assert result.exit_code == 0

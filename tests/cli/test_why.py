@@ -30,6 +30,18 @@ def test_why_measures_what_applies_tells_the_rest_and_goes_on(parsed, both, tmp_
     }
 
 
+@pytest.mark.parametrize("first", ["why", "published"])
+def test_no_page_takes_the_place_of_another_commands(first, both, tmp_path, call):
+    out = tmp_path / "out"
+    sign = out / "results" / ("study.json" if first == "why" else "published")
+    sign.mkdir(parents=True)
+    words = ("published",) if first == "why" else ("why", both)
+    result = call(*words, "-o", out)
+    assert result.exit_code == 1
+    assert f"holds the page of `{first}`" in result.stderr
+    assert not (out / "index.html").exists()
+
+
 def test_why_without_a_pair_is_refused(call, both):
     result = call("why", both / "ft")
     assert result.exit_code == 1

@@ -11,6 +11,7 @@ from vptft.errors import SettingsError
 from vptft.report.figures.lines import draw_barriers, draw_lines
 from vptft.report.figures.style import to_png, to_svg
 from vptft.report.figures.surfaces import PICTURE, draw_profiles, draw_surfaces
+from vptft.report.sections import lines as lines_section
 from vptft.why.landscape.lines import BARRIERS, Lines, _pooled
 from vptft.why.landscape.surfaces import PATH, Surfaces
 
@@ -116,8 +117,12 @@ def test_barriers_stand_where_they_were_measured_and_start_lines_have_none():
     mean = result.pooled.query("kind == 'ft to mixed'")["barrier"]
     assert sorted(line.get_xdata()[0] for line in marks) == pytest.approx(sorted([*own, *mean]))
     assert [label.get_text() for label in axes.get_yticklabels()][-1] == "a: ft to mixed, mean of 3"
+    alone = make_lines(kinds=("pretrained to mixed",))
     with pytest.raises(SettingsError, match="no barrier to draw"):
-        draw_barriers(make_lines(kinds=("pretrained to mixed",)))
+        draw_barriers(alone)
+    pictures = lines_section.ANALYSIS.pictures
+    assert [picture.name for picture in pictures([alone], None)] == ["landscape-lines"]
+    assert [picture.name for picture in pictures([result], None)] == ["landscape-lines", "landscape-barriers"]
 
 
 @pytest.mark.parametrize(

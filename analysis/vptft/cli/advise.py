@@ -139,11 +139,17 @@ def _size_of(runs: list[Path] | None, backbone: str) -> int:
 
 
 def _evidence(runs: list[Path], scheme: "Scheme | None", backbone: str, leave_out: str) -> "list[Block]":
+    from vptft.advise.regression import LEAST
     from vptft.features.pretraining import pretraining_of_extractor
     from vptft.report.assembly.advice.printed import published_evidence
     from vptft.report.assembly.advice.runs import evidence_of_runs
 
     own = evidence_of_runs(runs, scheme, leave_out=leave_out) if runs and scheme else []
+    for block in own:
+        if len(block.tasks) < LEAST:
+            say(
+                f"note: your runs hold both methods on {len(block.tasks)} other tasks; from {LEAST} on they are evidence."
+            )
     pretraining = own[0].pretraining if own else pretraining_of_extractor(backbone)
     return own + published_evidence(backbone, pretraining, leave_out=leave_out)
 

@@ -69,7 +69,7 @@ def features(
                 found.append(features_of(run, settings, folder=folder, on_set=start(run.label)))
             except VptftError as error:
                 left_out.append(error)
-                say(f"left out: {run.label}: {error.problem}")
+                say(f"left out: {run.label}: {error.problem} {error.hint}".rstrip())
     if not found:
         raise left_out[0]
     effect = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from vptft.errors import VptftError
+from vptft.errors import SettingsError, VptftError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,3 +228,18 @@ def _shown(value: object) -> str:
     if value is None or value != value:  # a NaN differs from itself
         return ""
     return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
+
+
+def refuse_page_of(command: str, sign: Path) -> None:
+    """Refuse a folder whose page another command wrote: both are its ``index.html``.
+
+    Raises
+    ------
+    SettingsError
+        What that command leaves is there.
+    """
+    if sign.exists():
+        raise SettingsError(
+            f"{sign.parent.parent} holds the page of `{command}`, which this one would take the place of.",
+            "Give another folder with -o.",
+        )

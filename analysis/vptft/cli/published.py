@@ -5,7 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from vptft.cli.options import Json, Out, Venue, WithDefault, guarded, records, say, write_json, write_table
+from vptft.cli.options import (
+    Json,
+    Out,
+    Venue,
+    WithDefault,
+    guarded,
+    records,
+    refuse_page_of,
+    say,
+    write_json,
+    write_table,
+)  # fmt: skip
 
 SHOWN = ("family", "hypothesis", "claim", "effect", "low", "high", "unit", "n", "p", "p_adjusted", "verdict")
 SHOWN_RUNS = (
@@ -53,6 +64,8 @@ def claims(
     from vptft.report.pages.published import build_published
     from vptft.storage import write_json as save_json
 
+    if out:
+        refuse_page_of("why", out / "results" / "study.json")
     printed = tables.load()
     result = claims.measure(printed)
     own = reproduction.measure(reproduction.own_accuracies(find_runs(runs)), printed) if runs else None

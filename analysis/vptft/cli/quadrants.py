@@ -111,15 +111,15 @@ def quadrants(
 def _distances(
     pairs: "Sequence[RunPair]", network: "Extractor", reference: str, images: int, seed: int, results: Path | None
 ) -> "dict[str, SetDistance]":
-    from vptft.data import registry
     from vptft.report.assembly.distances import distance, statistics
+    from vptft.report.assembly.samples import images_up_to
     from vptft.storage import slug
     from vptft.when.distribution.distance import DistanceSettings
 
     tasks = sorted({pair.vpt.info.task for pair in pairs})
     with progress() as start:
         sets = {
-            name: statistics(registry.images(name, n=images, seed=seed), network, on_batch=start(name))
+            name: statistics(images_up_to(name, images, seed), network, on_batch=start(name))
             for name in (reference, *tasks)
         }
     return {

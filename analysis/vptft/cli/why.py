@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vptft.cli.options import Device, Json, Runs, Seed, progress, say, say_unpaired, write_json
+from vptft.cli.options import Device, Json, Runs, Seed, progress, refuse_page_of, say, say_unpaired, write_json
 
 if TYPE_CHECKING:
     from vptft.report.assembly.study import Step
@@ -25,7 +25,7 @@ def why(
         int,
         typer.Option(
             help="Images whose features are compared and whose attention is scored, each run: 30 or more, or 0 to "
-            "leave both out.",
+            "leave both out; maps of a few images are drawn where the weights are there.",
             min=0,
         ),
     ] = 200,
@@ -57,6 +57,7 @@ def why(
     from vptft.report.pages.report import write_report
     from vptft.storage import write_json as save_json
 
+    refuse_page_of("published", out / "results" / "published")
     if 0 < images < FEWEST:
         raise typer.BadParameter(f"{images} is neither 0 nor at least {FEWEST}.", param_hint="--images")
     study = RunStudy(

@@ -241,6 +241,14 @@ def _names() -> list[str]:
     return [row.name for row in names()]
 
 
+def is_name(name: str) -> bool:
+    """Whether a name, its split aside, stands for something whatever lies in the working folder."""
+    if name.startswith(("/", ".", "~")):
+        return False
+    bare, _ = _name_and_split(name, None)
+    return bare == REFERENCE or _is_known(bare) or _registration_of(bare) is not None
+
+
 def _is_known(name: str) -> bool:
     """Whether a name stands for a task, registered or not, or for several."""
     if vtab.known(name) or fgvc.known(name) or name in COLLECTIONS:

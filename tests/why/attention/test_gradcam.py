@@ -11,8 +11,8 @@ from vptft.why.attention.methods import explain
 TARGET = np.array([0, 2])
 
 
-def build(kind="cls", layers=None, *, frozen=True, prefix_form=True):
-    spec = None if layers is None else PromptSpec(length=4, layers=layers)
+def build(kind="cls", layers=None, *, frozen=True, prefix_form=True, length=4):
+    spec = None if layers is None else PromptSpec(length=length, layers=layers)
     model = TunedModel(make_vit(kind, depth=3), n_classes=3, prompts=spec, prefix_form=prefix_form)
     torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(1))
     return model.double().eval().requires_grad_(not frozen)
@@ -41,6 +41,14 @@ def test_grad_cam_is_its_definition_through_the_whole_graph(kind, layers, layer,
         np.testing.assert_allclose(found.values.reshape(2, -1), expected.numpy(), rtol=1e-7, atol=1e-10)
         positive = expected.clamp(min=0).numpy()
         np.testing.assert_allclose(found.maps.reshape(2, -1), positive / positive.sum(1, keepdims=True), rtol=1e-7)
+
+
+@pytest.mark.parametrize("length", [17, 40])
+def test_more_prompts_than_tokens_are_not_taken_for_tokens(length, images):
+    of = [build("cls", (0, 1, 2), prefix_form=form, length=length) for form in (True, False)]
+    one, other = (explain(model, images, method="gradcam", target=TARGET) for model in of)
+    assert np.abs(one.values).max() > 0
+    np.testing.assert_allclose(one.values, other.values, rtol=1e-7, atol=1e-10)
 
 
 @pytest.mark.parametrize("layers", [None, (0, 1, 2)], ids=["ft", "deep"])

@@ -7,6 +7,7 @@ from typing import Any
 from vptft.checkpoints.native import find_runs, load_run
 from vptft.checkpoints.pairs import RunPair, pair_runs
 from vptft.data.images import ImageSet
+from vptft.errors import SettingsError
 from vptft.report.assembly.samples import drawn, labels_of, masks_of, model_inputs
 from vptft.report.assembly.saved import identity, saved_or
 from vptft.why.attention import comparison, maps, scores
@@ -17,9 +18,19 @@ ALL = 10**9
 
 
 def pairs_of(folders: Sequence[Path]) -> list[RunPair]:
-    """Pairs below the folders; two run folders are a pair as given, the run with prompts first."""
+    """Pairs below the folders; two run folders are a pair as given, the run with prompts first.
+
+    Raises
+    ------
+    SettingsError
+        The second run has prompts, and the first has none.
+    """
     if len(folders) == 2 and not any(_holds_runs(folder) for folder in folders):
         vpt, ft = (load_run(folder) for folder in folders)
+        if ft.info.prompts and not vpt.info.prompts:
+            raise SettingsError(
+                f"{ft.folder} has prompts and {vpt.folder} has none.", "Give the run with prompts first."
+            )
         return [RunPair(vpt=vpt, ft=ft)]
     return pair_runs(find_runs(list(folders)))
 

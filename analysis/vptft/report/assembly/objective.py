@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,13 @@ from threadpoolctl import threadpool_limits
 
 from vptft.data import registry
 from vptft.data.images import ImageSet
+from vptft.data.own import own_folder
 from vptft.data.tasks import NEAR_OBJECTIVES, Split
 from vptft.errors import DataError, VptftError
 from vptft.features.extraction import Features, extract
 from vptft.features.extractors import Extractor
 from vptft.features.pretraining import pretraining_of_extractor
+from vptft.report.assembly.samples import bare, images_up_to, is_generated
 from vptft.report.assembly.saved import saved_or
 from vptft.storage import write_text
 from vptft.when.objective import calibration, disparity, matching
@@ -27,14 +29,21 @@ BatchCallback = Callable[[int, int], None]
 
 def labelled_images(name: str, *, n: int, seed: int) -> ImageSet:
     """Draw ``n`` labelled images of a task, folder or any set with classes; all where there are no more."""
-    images = registry.images(name)
+    split = _own_split(name)
+    images = registry.images(name, split=split)
     if images.labels is None:
         raise DataError(
             f"{name} has no labels, and an objective is what the labels ask.",
             "Give a task, or a folder with one sub-folder a class.",
         )
-    # A generated set has as many as are asked for, whatever it gives when not asked.
-    return registry.images(name, n=n, seed=seed) if len(images) > n or _is_generated(name) else images
+    return images_up_to(name, n, seed, split=split)
+
+
+def _own_split(name: str) -> Split | None:
+    """The split that the labels of an unregistered folder are of; None where its sub-folders are classes, or a name."""
+    if registry.is_name(name) or not Path(name).expanduser().is_dir():
+        return None
+    return own_folder(name).default_split
 
 
 def task_features(
@@ -96,7 +105,7 @@ def comparison(
     DataError
         Without a task of the factorial suite of either kind.
     """
-    suite = sorted({task.task for task in tasks if _is_generated(task.task)})
+    suite = sorted({task.task for task in tasks if is_generated(task.task)})
     if not suite:
         raise DataError("Measures are judged on the factorial suite, and none of its tasks is here.", "Add suite.")
     first = [task for task in tasks if task.task in suite and task.draw == min(each.draw for each in tasks)]
@@ -137,12 +146,6 @@ def of_few_images(scores: pd.DataFrame) -> list[str]:
     return [f"the scale of the disparity is that of {calibration.IMAGES:,} images; of fewer are: {listing}"]
 
 
-def bare(name: str) -> str:
-    """Return a task's name without a split."""
-    task, colon, split = name.rpartition(":")
-    return task if colon and split in get_args(Split) and not Path(name).exists() else name
-
-
 def objective_of(name: str) -> str:
     """Return what a task asks; ``"unknown"`` for a folder or set that is no registered task."""
     if Path(name).exists() or name.startswith(("/", ".", "~")):
@@ -151,14 +154,6 @@ def objective_of(name: str) -> str:
         return registry.task(bare(name)).objective
     except VptftError:
         return "unknown"
-
-
-def _is_generated(name: str) -> bool:
-    """Whether a task's images are made on demand, so that there are as many as are asked for."""
-    try:
-        return registry.task(bare(name)).appearance is not None
-    except VptftError:
-        return False
 
 
 def _labels(found: Features) -> np.ndarray:

@@ -1,13 +1,18 @@
-"""Test images of a run, drawn by a seed and never picked, as its model takes them."""
+"""Images that something is measured on, drawn by a seed and never picked."""
+
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 
 from vptft.checkpoints.native import Run
 from vptft.data import registry
+from vptft.data.catalogue import REFERENCE
 from vptft.data.images import ImageSet
+from vptft.data.tasks import Split
 from vptft.data.transforms import normalise
-from vptft.errors import SettingsError
+from vptft.errors import SettingsError, VptftError
 
 
 def drawn(run: Run, count: int, seed: int) -> ImageSet:
@@ -15,6 +20,28 @@ def drawn(run: Run, count: int, seed: int) -> ImageSet:
     test = registry.task(run.info.task).load("test", n=run.info.settings["n_test"], seed=run.info.seed)
     chosen = np.random.default_rng(seed).choice(len(test), size=min(count, len(test)), replace=False)
     return test.subset(np.sort(chosen))
+
+
+def images_up_to(name: str, n: int, seed: int = 0, *, split: Split | None = None) -> ImageSet:
+    """Draw ``n`` images of a task, folder or any set; all where there are no more."""
+    whole = registry.images(name, split=split)
+    # A generated set has as many as are asked for, whatever it gives when not asked.
+    asked = len(whole) > n or name == REFERENCE or is_generated(name)
+    return registry.images(name, split=split, n=n, seed=seed) if asked else whole
+
+
+def bare(name: str) -> str:
+    """Return a task's name without a split."""
+    task, colon, split = name.rpartition(":")
+    return task if colon and split in get_args(Split) and not Path(name).exists() else name
+
+
+def is_generated(name: str) -> bool:
+    """Whether a task's images are made on demand, so that there are as many as are asked for."""
+    try:
+        return registry.task(bare(name)).appearance is not None
+    except VptftError:
+        return False
 
 
 def model_inputs(run: Run, pixels: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,6 @@ from typing import Any
 
 from vptft.checkpoints.native import Run
 from vptft.checkpoints.pairs import RunPair, pair_runs, require_one_setting
-from vptft.data import registry
 from vptft.errors import NotApplicable, VptftError, WeightsError
 from vptft.features.extractors import Extractor, load_extractor
 from vptft.provenance import provenance
@@ -27,6 +26,7 @@ from vptft.report.assembly.objective import objective_disparity, task_features
 from vptft.report.assembly.overfitting import calibrations, curves, explained
 from vptft.report.assembly.quadrants import quadrant_plane
 from vptft.report.assembly.recipes import fairness_of
+from vptft.report.assembly.samples import images_up_to
 from vptft.report.pages.study import LEFT_OUT
 from vptft.storage import slug, write_json
 from vptft.when.distribution.distance import DistanceSettings, SetDistance
@@ -168,7 +168,7 @@ class RunStudy:
             try:
                 measure()
             except VptftError as error:
-                self._reasons.setdefault(key, []).append(error.problem.rstrip("."))
+                self._reasons.setdefault(key, []).append(f"{error.problem} {error.hint}".strip().rstrip("."))
                 write_json(self.results / LEFT_OUT, self.left_out)
 
         return go
@@ -189,11 +189,11 @@ class RunStudy:
     def distances(self) -> dict[str, SetDistance]:
         """Distance of each task's training images to the reference."""
         network, n = self.network(), self.sizes.distance
-        origin = statistics(registry.images(self.reference, n=n), network)
+        origin = statistics(images_up_to(self.reference, n), network)
         return {
             task: distance(
                 origin,
-                statistics(registry.images(f"{task}:train", n=n), network),
+                statistics(images_up_to(f"{task}:train", n), network),
                 options=DistanceSettings(),
                 folder=self.results / "distance" / slug(task),
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from vptft.report.figures.lines import START, draw_barriers, draw_lines
+from vptft.report.figures.lines import between_solutions, draw_barriers, draw_lines
 from vptft.report.sections.columns import Column, table
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.landscape.lines import Lines
@@ -21,7 +21,7 @@ def _pictures(results: Sequence[Lines], context: Context) -> Iterator[Picture]:
             alt="Training and test loss along straight lines between runs of one task.",
             caption="Loss along each line; dashes are test loss, bands hold 95% over images.",
         )
-        if (result.barriers["kind"] != START).any():
+        if between_solutions(result.barriers).any():
             yield Picture(
                 name="landscape-barriers",
                 figure=draw_barriers(result),

@@ -44,11 +44,11 @@ def gradcam(source: Source, *, layer: int = -1) -> Part:
         )
     with torch.no_grad():
         entered = model.entering(source.x, at)
-    seen = []
+    seen: list[torch.Tensor] = []
 
     def look(module: torch.nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor | None:
-        if args[0].shape[1] < model.layout.n_kept:
-            return None  # the prompts that enter as keys and values pass the same norm
+        if seen:
+            return None  # prompts that enter as keys and values pass the same norm, after the tokens
         seen.append(output.detach().requires_grad_())
         return seen[0]
 

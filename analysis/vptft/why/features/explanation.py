@@ -292,7 +292,9 @@ def _findings(pretraining: str, terms: pd.DataFrame, contrasts: pd.DataFrame) ->
     term(line, f"Preservation goes with accuracy and the gap to FT within a task{without}", 1, "points for 0.1 of CKA")
     contrast(EXCESS, "Not trivially: VPT is above what its preservation predicts from methods without prompts",
              "VPT and two methods without prompts whose features differ", 1.0)  # fmt: skip
-    where = f"; the turning point {curve['turning']:.2f} is {'' if curve['inside'] else 'not '}within the runs' range"
+    where, side = "", "" if curve["inside"] else "not "
+    if np.isfinite(curve["turning"]):
+        where = f"; the turning point {curve['turning']:.2f} is {side}within the runs' range"
     term(curve, f"An optimum in between: accuracy bends down over preservation{where}", -1, "points for (0.1 of CKA)²")
     return [*decide(claims), *refused]
 

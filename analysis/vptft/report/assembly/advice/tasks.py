@@ -10,7 +10,6 @@ import numpy as np
 from vptft.advise.tasks import Block, NewTask
 from vptft.data import registry
 from vptft.data.catalogue import REFERENCE
-from vptft.data.images import ImageSet
 from vptft.data.own import own_task
 from vptft.data.tasks import Task
 from vptft.errors import DataError, UnknownNameError, VptftError
@@ -19,6 +18,7 @@ from vptft.features.pretraining import pretraining_of_extractor
 from vptft.report.assembly.advice.look_ahead import gap_after
 from vptft.report.assembly.distances import distance, statistics
 from vptft.report.assembly.objective import labelled_images, objective_disparity, task_features
+from vptft.report.assembly.samples import images_up_to
 from vptft.storage import cache_folder, key_of
 from vptft.tuning.settings import TrainSettings
 from vptft.when.distribution.distance import DistanceSettings
@@ -136,7 +136,7 @@ def _distance(name: str, scheme: Scheme) -> tuple[float, list[str]]:
     sets = [
         statistics(images, scheme.extractor, on_batch=scheme.tell(f"distance of {images.name}"))
         for images in (
-            _reference(scheme.reference, scheme.images, scheme.seed),
+            images_up_to(scheme.reference, scheme.images, scheme.seed),
             labelled_images(name, n=scheme.images, seed=scheme.seed),
         )
     ]
@@ -152,12 +152,6 @@ def _distance(name: str, scheme: Scheme) -> tuple[float, list[str]]:
 def _kept(kind: str, name: str, scheme: Scheme) -> Path:
     """Where a measurement of a task is kept, for the same question asked again."""
     return cache_folder() / "advice" / f"{kind}-{key_of(name, scheme.inputs())[:16]}"
-
-
-def _reference(name: str, n: int, seed: int) -> ImageSet:
-    """Draw that many images of the reference, or all where there are fewer."""
-    whole = registry.images(name)
-    return registry.images(name, n=n, seed=seed) if name == REFERENCE or len(whole) > n else whole
 
 
 def new_task(

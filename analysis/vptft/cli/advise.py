@@ -147,9 +147,7 @@ def _evidence(runs: list[Path], scheme: "Scheme | None", backbone: str, leave_ou
     own = evidence_of_runs(runs, scheme, leave_out=leave_out) if runs and scheme else []
     for block in own:
         if len(block.tasks) < LEAST:
-            say(
-                f"note: your runs hold both methods on {len(block.tasks)} other tasks; from {LEAST} on they are evidence."
-            )
+            say(f"note: your runs hold both methods on {len(block.tasks)} other tasks; {LEAST} would be evidence.")
     pretraining = own[0].pretraining if own else pretraining_of_extractor(backbone)
     return own + published_evidence(backbone, pretraining, leave_out=leave_out)
 

@@ -115,7 +115,7 @@ def test_student_and_welch_give_what_r_gives():
 def test_intervals_of_one_value_and_of_none_are_not_known():
     assert mean_interval(np.array([2.0])).value == 2.0
     assert np.isnan([mean_interval(np.array([2.0])).low, mean_interval(np.array([])).value]).all()
-    assert np.isnan(welch_interval(np.array([2.0]), BEFORE).low)
+    assert [np.isnan(welch_interval(BEFORE[:n], AFTER).low) for n in (1, 3, 4)] == [True, True, False]
     assert np.isnan([relabelling(np.array(few), BEFORE).p for few in ([], [2.0])]).all()
     assert np.isnan([sign_flip(np.array([])).p, signed_rank(np.array([])).p]).all()
 

@@ -15,6 +15,8 @@ EXACT = 20
 """Differences up to which every assignment of signs is tried: 2^20 are a million sums."""
 DRAWN = 99_999
 """Assignments drawn where there are more."""
+LEAST_A_SIDE = 4
+"""Values on either side that Welch's interval needs to hold what it says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +142,13 @@ def mean_interval(differences: np.ndarray) -> Interval:
 
 
 def welch_interval(first: np.ndarray, second: np.ndarray) -> Interval:
-    """Mean of ``first`` minus mean of ``second``, independent values of unequal spread, with Welch's t interval."""
+    """Mean of ``first`` minus mean of ``second``, independent values of unequal spread, with Welch's t interval.
+
+    There is none with fewer than :data:`LEAST_A_SIDE` values on a side: of two beside eight it holds 91% where it says
+    95, of three beside sixteen 93 (``reports/evidence``).
+    """
     one, other = _checked(first), _checked(second)
-    if min(len(one), len(other)) < 2:
+    if min(len(one), len(other)) < LEAST_A_SIDE:
         return no_interval(float(one.mean() - other.mean()) if len(one) and len(other) else float("nan"))
     parts = np.array([one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)])
     freedom = np.array([len(one) - 1, len(other) - 1])

@@ -36,6 +36,17 @@ def test_an_unregistered_folder_with_splits_is_read_by_its_classes(parsed, image
     assert {row["n"] for row in rows} == {30}  # of train, with val taken from it: never of test
 
 
+def test_mistakes_are_found_before_anything_is_measured(call, squares, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction, "embed", lambda *_: pytest.fail("measured"))
+    unknown = call("objective", squares, "nosuch", *TINY)
+    assert (unknown.exit_code, "nosuch" in unknown.stderr) == (1, True)
+    nowhere = call("objective", squares, *TINY, "-o", "/proc/nowhere")
+    assert (nowhere.exit_code, "/proc/nowhere cannot be written" in " ".join(nowhere.stderr.split())) == (2, True)
+    (tmp_path / "there").mkdir()
+    call("objective", "nosuch", *TINY, "-o", tmp_path / "there" / "deep" / "er")
+    assert not list((tmp_path / "there").iterdir())
+
+
 def test_the_table_is_a_row_a_task_and_notes_go_to_stderr(call, squares):
     result = call("objective", squares, *TINY)
     assert result.exit_code == 0

@@ -67,6 +67,8 @@ def _features(
     from vptft.features.extractors import load_extractor
     from vptft.report.assembly import objective as assembled
 
+    for name in names:
+        assembled.labelled_images(name, n=images, seed=draws[0])  # what has no labels is said before hours go by
     found = []
     with progress() as start:
         for each in backbones:

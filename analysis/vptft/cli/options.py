@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
@@ -23,7 +24,21 @@ if TYPE_CHECKING:
     from vptft.evidence.results import Result
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table to stdout.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results and figures.")]
+
+
+def _writable(out: Path | None) -> Path | None:
+    """Refuse a folder that cannot be made or written in before anything is measured for it; nothing is left there."""
+    if out is not None:
+        there = next((each for each in (out, *out.absolute().parents) if each.exists()), Path("/"))
+        try:
+            with TemporaryDirectory(dir=there if there.is_dir() else there.parent):
+                pass
+        except OSError as error:
+            raise typer.BadParameter(f"{out} cannot be written: {error.strerror}") from error
+    return out
+
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results and figures.", callback=_writable)]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)]
 
 

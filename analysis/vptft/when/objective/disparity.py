@@ -42,7 +42,7 @@ class Disparity(Result):
         return self.table
 
     def scores(self) -> pd.DataFrame:
-        """A row a task and backbone: the disparity, mean, lowest and highest of its draws.
+        """A row a task and backbone: the disparity, mean, lowest and highest of its draws, of one draw NaN.
 
         Columns: task, objective, backbone, pretraining, disparity, low, high, linear (the probe's accuracy above
         chance, mean), label_order (mean), draws, n, n_classes, n_groups, note.
@@ -52,9 +52,10 @@ class Disparity(Result):
         for key, group in self.table.groupby(keys, sort=False):
             by = group.pivot(index="draw", columns="measure", values="value")
             score, first = by[DISPARITY], group.iloc[0]
+            ends = (score.min(), score.max()) if len(by) > 1 else (np.nan, np.nan)
             notes = group.loc[group["measure"] == DISPARITY, "note"]
             rows.append({
-                **dict(zip(keys, key, strict=True)), DISPARITY: score.mean(), "low": score.min(), "high": score.max(),
+                **dict(zip(keys, key, strict=True)), DISPARITY: score.mean(), "low": ends[0], "high": ends[1],
                 "linear": by["linear"].mean(), "label_order": by["label_order"].mean(), "draws": len(by),
                 **{name: first[name] for name in ("n", "n_classes", "n_groups")}, "note": notes.iloc[0],
             })  # fmt: skip

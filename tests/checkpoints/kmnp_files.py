@@ -13,8 +13,8 @@ def config(
 ):  # fmt: skip
     """Their settings as their program prints them, in one line."""
     prompt = f"'NUM_TOKENS': 10, 'DEEP': {deep}" + ("" if mixed is None else f", 'FT_PT_MIXED': {mixed}")
-    for name, value in (("LOCATION", location), ("VIT_POOL_TYPE", pooling)):
-        prompt += "" if value is None else f", {name!r}: {value!r}"
+    for option, value in (("LOCATION", location), ("VIT_POOL_TYPE", pooling)):
+        prompt += "" if value is None else f", {option!r}: {value!r}"
     return (
         f"CfgNode({{'OUTPUT_DIR': {str(folder)!r}, 'SEED': {seed}, "
         f"'MODEL': CfgNode({{'TRANSFER_TYPE': {kind!r}, 'MLP_NUM': 0, 'PROMPT': CfgNode({{{prompt}}})}}), "

@@ -28,10 +28,55 @@ def test_train_again_trains_nothing_and_says_the_same(call, squares, tmp_path, t
         "train", squares, "--backbone", "tiny", "--image-size", 32, "--epochs", 2, "--batch-size", 8, "--prompt-length",
         3, "-o", folder, "--json",
     )  # fmt: skip
+    assert f"note: {folder} was finished before; it was not trained again." in again.stderr
     summary = json.loads(again.stdout)
     assert summary == {
         "run": str(folder), "task": squares, "method": "vpt_deep", "test_accuracy": load_run(folder).info.test_accuracy,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_an_interrupted_training_says_what_is_kept(call, squares, tmp_path, monkeypatch, kept):
+    monkeypatch.setattr(loop, "RESUME_SECONDS", -1.0 if kept else 20.0)
+    one_epoch, begun = loop._train_epoch, []
+
+    def interrupted(state, *others):
+        begun.append(state.epoch)
+        if state.epoch == 1:
+            raise KeyboardInterrupt
+        return one_epoch(state, *others)
+
+    words = (
+        "train", squares, "--backbone", "tiny", "--image-size", 32, "--epochs", 2, "--method", "ft_then_pt",
+        "--base", tmp_path / "base", "-o", tmp_path / "run",
+    )  # fmt: skip
+    before = ("train", squares, "--backbone", "tiny", "--image-size", 32, "--epochs", 1, "--method", "ft")
+    assert call(*before, "-o", tmp_path / "base").exit_code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_train_epoch", interrupted)
+        result = call(*words)
+    assert result.exit_code == 130
+    said = (
+        f"Nothing is kept of {tmp_path / 'run'} yet: that begins with the first epoch that ends after 20 s. The same "
+        "command starts it again.",
+        f"What is finished is kept, 1 epoch(s) of {tmp_path / 'run'}; the same command goes on there.",
+    )
+    assert result.stderr.endswith(f"Interrupted. {said[kept]}\n")
+    begun.clear()
+    monkeypatch.setattr(
+        loop, "_train_epoch", lambda state, *others: begun.append(state.epoch) or one_epoch(state, *others)
+    )
+    assert call(*words).exit_code == 0
+    assert begun == list(range(kept, 2))
+
+
+def test_more_images_than_a_task_holds_are_refused_by_the_settings_name(call, squares, tmp_path):
+    result = call("train", squares, "--backbone", "tiny", "--image-size", 32, "--n-test", 7, "-o", tmp_path / "run")
+    assert result.exit_code == 1
+    assert result.stderr.endswith(
+        "error: n_test (of the plan, or --n-test) asks for 7 test images of squares, which holds 6.\n"
+        "Ask for 6 or fewer.\n"
+    )
 
 
 def test_every_option_of_train_reaches_the_run(train, squares, tmp_path):
@@ -111,15 +156,26 @@ def test_runs_are_listed_with_their_folders(parsed, call, finished):
         "experiment": "32 px, 20 training images", "superseded": False, "problems": "",
         "folder": str(finished["linear"].folder),
     }  # fmt: skip
-    assert [(row["n"], row["mean"]) for row in found["means"]] == [
-        (1, pytest.approx(finished[row["method"]].info.test_accuracy)) for row in rows
+    assert [(row["n"], row["mean"], row["std"]) for row in found["means"]] == [
+        (1, pytest.approx(finished[row["method"]].info.test_accuracy), None) for row in rows
     ]
     assert found["vtab_means"] == found["searches"] == []
     shown = call("runs", root).stdout
     assert shown.count("toy/colour") == 2 * len(finished)
     assert "VTAB mean" not in shown
     assert "Chosen by search" not in shown
+    assert "std" not in shown
     assert parsed("runs", "list", root) == found
+
+
+def test_where_weights_were_made_again_is_no_problem_of_a_run(parsed, call, both):
+    path = both / "ft" / "run.json"
+    notes = ["rebuilt on another machine: 100.0% of the test predictions agree with those kept", "still improving"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"notes": notes}))
+    shown = call("runs", both).stdout
+    assert "rebuilt" not in shown
+    assert "still improving" in shown
+    assert {row["problems"] for row in parsed("runs", both)["runs"]} == {"", "; ".join(notes)}
 
 
 def test_runs_of_kmnp_are_summed_up(parsed, call, tmp_path):

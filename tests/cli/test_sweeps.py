@@ -125,3 +125,92 @@ def test_weights_that_were_not_kept_are_trained_again(call, parsed, squares, tra
     assert rows == [{"run": str(folder), "exact": True, "agreeing": 1.0}]
     assert (folder / "model.safetensors").read_bytes() == before
     assert json.loads((folder / "run.json").read_text())["notes"] == []
+
+
+SMALL = ("--backbone", "tiny", "--methods", "linear", "--seeds", 1, "--epochs", 1, "--image-size", 32)
+"""Of the registered squares: 18 are trained on, 6 validated on, 6 tested on."""
+
+
+@pytest.fixture
+def never_timed(monkeypatch):
+    def estimate(*_, **__):
+        raise AssertionError("nothing may be timed")
+
+    monkeypatch.setattr("vptft.tuning.estimates.estimate", estimate)
+
+
+@pytest.mark.parametrize("words", [("--dry-run",), ("--status",), ("--emit", "plan"), ()], ids=str)
+def test_a_task_that_does_not_exist_is_refused_by_name_at_once(call, tmp_path, never_timed, words):
+    result = call("protocol", "controls", "nosuch", *words, "-o", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "There is no task named 'nosuch'" in result.stderr
+    assert "Known: " in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [("--dry-run",), ("--status",), ("--emit", "commands"), ()], ids=str)
+def test_a_plan_of_a_task_that_does_not_exist_is_refused_at_once(call, plan, tmp_path, never_timed, words):
+    plan.write_text(PLAN.replace("[plain/count]", "[plain/count, plain/cuont]"))
+    result = call("sweep", plan, *words, "-o", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert "There is no task named 'plain/cuont'. Did you mean plain/count" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [("--dry-run",), ()], ids=str)
+def test_what_no_cell_can_have_is_said_before_anything_is_timed_or_trained(call, squares, tmp_path, never_timed, words):
+    result = call("protocol", "controls", squares, *SMALL, *words, "-o", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert "None of the 5 missing cells can be trained:" in result.stderr
+    assert "n_train (of the plan, or --n-train) asks for 300 train images of squares, which holds 18." in result.stderr
+    assert "n_val (of the plan, or --n-val) asks for 100 val images of squares, which holds 6." in result.stderr
+    assert "n_test (of the plan, or --n-test) asks for 1000 test images of squares, which holds 6." in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_protocol_is_trained_on_as_few_images_as_are_asked_for(call, parsed, squares, tmp_path):
+    words = ("protocol", "controls", squares, *SMALL, "--n-train", 12, "--n-val", 4, "--n-test", 6)
+    assert call(*words, "-o", tmp_path).exit_code == 0
+    (run,) = find_runs([tmp_path])
+    assert (run.info.n_train, run.info.settings["n_val"], len(run.predictions().labels)) == (12, 4, 6)
+    (tmp_path / "plan.yaml").write_text(call(*words, "--emit", "plan").stdout)
+    rows = parsed("sweep", tmp_path / "plan.yaml", "-o", tmp_path, "--status")["cells"]
+    assert {row["state"] for row in rows} == {"done"}
+
+
+def test_a_task_that_holds_too_few_is_left_out_and_the_others_trained(call, parsed, squares, plan, tmp_path):
+    """Its trials would have their images; without a final run they would be in vain."""
+    plan.write_text(PLAN.replace("[plain/count]", f"[plain/count, {squares}]").replace("n_test: 6", "n_test: 7"))
+    said = "left out: n_test (of the plan, or --n-test) asks for 7 test images of squares, which holds 6."
+    dry = call("sweep", plan, "-o", tmp_path / "runs", "--dry-run")
+    assert dry.exit_code == 0
+    assert said in dry.stderr
+    assert f"{CELLS} of {2 * CELLS} cells are missing and can be trained ({CELLS} cannot): " in dry.stderr
+    assert squares not in dry.stdout
+    done = call("sweep", plan, "-o", tmp_path / "runs", "--json")
+    assert done.exit_code == 1
+    assert said in done.stderr
+    cells = json.loads(done.stdout)["cells"]
+    assert {(cell["task"], cell["state"]) for cell in cells} == {("plain/count", "done"), (squares, "missing")}
+    assert len(find_runs([tmp_path / "runs"])) == 4
+    assert not list((tmp_path / "runs").rglob("*squares*"))
+    alone = call("sweep", plan, "-o", tmp_path / "runs", "--only", cells[-1]["folder"])
+    assert "None of the 1 missing cells can be trained" in alone.stderr
+
+
+@pytest.mark.parametrize("name", ["datasize", "oneshot", "vtab1k"])
+@pytest.mark.parametrize("option", ["--n-train", "--n-val"])
+def test_a_protocol_of_sizes_keeps_its_own(call, name, option):
+    result = call("protocol", name, "photo/count", option, 50, "--dry-run")
+    assert result.exit_code == 2
+    assert f"{name} takes no --n-train or --n-val: it has its own sizes" in result.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_a_cell_is_trained(call, plan, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("vptft.tuning.cells.train", None)
+    result = call("sweep", plan, "-o", tmp_path / "file" / "runs")
+    assert result.exit_code == 1
+    assert f"error: {tmp_path / 'file' / 'runs'} could not be written: Not a directory." in result.stderr
+    assert "failed.json" not in result.stderr

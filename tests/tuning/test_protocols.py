@@ -108,6 +108,8 @@ def test_a_user_changes_size_epochs_seeds_and_recipe():
     plan = fitted(SUITE, recipe="kmnp", image_size=98, epochs=3, seeds=1)
     assert (plan.settings.image_size, plan.settings.epochs, plan.seeds) == (98, 3, (0,))
     assert plan.given == {"image_size", "epochs"}
+    small = fitted(SUITE, n_train=30, n_val=8, n_test=20)
+    assert (small.sizes, small.settings.n_val, small.settings.n_test) == ((30,), 8, 20)
     assert fitted(SUITE) == SUITE
 
 

@@ -8,7 +8,8 @@ from vptft.checkpoints.fairness import measure
 from vptft.checkpoints.native import find_runs, load_run
 from vptft.checkpoints.pairs import pair_runs
 from vptft.checkpoints.recipe import of_run
-from vptft.errors import DataError, SettingsError, TrainingError
+from vptft.data.splits import drawn
+from vptft.errors import DataError, SettingsError, StorageError, TrainingError
 from vptft.tuning import cells as training
 from vptft.tuning.cells import final_runs
 from vptft.tuning.engines import Here
@@ -208,6 +209,29 @@ def test_one_cell_alone_can_be_trained(go, plan):
     assert progress.states[list(cells)[3]] == "blocked"
     with pytest.raises(SettingsError, match="The plan has no cell nowhere"):
         go(only=frozenset({"nowhere"}))
+
+
+def test_more_images_than_there_are_fail_by_the_settings_name(go, plan, make_task, make_images, tmp_path):
+    def load(split, n=None, seed=0):
+        return drawn(make_images(split, 9, 1), n, seed)
+
+    progress, _ = go(load_task=lambda name: make_task(load=load))
+    said = "n_train (of the plan, or --n-train) asks for 20 train images of toy/colour, which holds 9."
+    assert said in progress.problems.values()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_unless_all_is_there(go, plan, tmp_path):
+    (tmp_path / "sweep").touch()
+    with pytest.raises(StorageError, match=r"sweep could not be written: .*\nChoose another place") as refused:
+        go()
+    assert "failed.json" not in str(refused.value)
+    (tmp_path / "sweep").unlink()
+    go()
+    (tmp_path / "sweep").chmod(0o555)
+    try:
+        assert set(go()[0].states.values()) == {"done"}
+    finally:
+        (tmp_path / "sweep").chmod(0o755)
 
 
 def test_waves_hold_what_can_be_trained_at_once(plan):

@@ -1,6 +1,6 @@
 """``train``, ``methods``, ``runs list``, ``backbones`` and ``extractors``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vptft.cli.options import (
+    INTERRUPTED,
     BackboneName,
     Device,
     Json,
@@ -22,6 +23,7 @@ from vptft.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from vptft.checkpoints.listed import ListedRun
     from vptft.checkpoints.native import Run
     from vptft.tuning.methods import Method
 
@@ -60,7 +62,7 @@ def train(
 
     Example: `vptft-analyze train photo/count --method vpt_deep --epochs 6 --n-train 160`
     """
-    from vptft.checkpoints.native import load_run
+    from vptft.checkpoints.native import is_complete, load_run
     from vptft.data import registry
     from vptft.storage import slug
     from vptft.tuning.loop import train as train_run
@@ -78,12 +80,18 @@ def train(
     plain = TrainSettings(**given, seed=seed)
     _say_unused(find_method(method), given)
     found = registry.task(task)
+    begun: list[Path] = []
+    there: list[Path] = []
 
     def go(name: str, folder: Path, start_from: "Run | None") -> "Run":
         chosen = find_method(name)
         settings = with_recipe(plain, recipe, chosen, given=frozenset(given))
         if lr is None or name != method:  # a rate given is the method's own, not that of what it starts from
             settings = replace(settings, lr=default_rate(recipe, chosen, settings.batch_size))
+        if is_complete(folder):
+            there.append(folder)
+        else:
+            begun.append(folder)
         return train_run(
             found, chosen, backbone=backbone, settings=settings, folder=folder, base=start_from, device=device,
             on_epoch=start(f"{name} on {task}", settings.epochs),
@@ -91,13 +99,21 @@ def train(
 
     folder = out or Path("checkpoints") / slug(task) / find_method(method).name / f"seed{seed}"
     after = find_method(method).after
-    with progress() as start:
-        first = load_run(base) if base is not None else None
-        if after is not None and base is None:
-            first = go(after, folder.with_name(f"{folder.name}-base") if out else
-                       Path("checkpoints") / slug(task) / after / f"seed{seed}", None)  # fmt: skip
-        run = go(method, folder, first)
+    try:
+        with progress() as start:
+            first = load_run(base) if base is not None else None
+            if after is not None and base is None:
+                first = go(after, folder.with_name(f"{folder.name}-base") if out else
+                           Path("checkpoints") / slug(task) / after / f"seed{seed}", None)  # fmt: skip
+            run = go(method, folder, first)
+    except KeyboardInterrupt:
+        if not begun or is_complete(begun[-1]):
+            raise
+        _say_kept(begun[-1])
+        raise typer.Exit(INTERRUPTED) from None
     summary = {"run": str(run.folder), "task": task, "method": method, "test_accuracy": run.info.test_accuracy}
+    for each in there:
+        say(f"note: {each} was finished before; it was not trained again.")
     for note in run.info.notes:
         say(f"note: {note}")
     if json:
@@ -105,6 +121,20 @@ def train(
     else:
         say(f"{method} on {task}: test accuracy {run.info.test_accuracy:.3f}")
         typer.echo(str(run.folder))
+
+
+def _say_kept(folder: Path) -> None:
+    """Say what an interruption left of a run."""
+    from vptft.tuning.loop import RESUME_SECONDS, epochs_kept
+
+    epochs = epochs_kept(folder)
+    if epochs:
+        say(f"Interrupted. What is finished is kept, {epochs} epoch(s) of {folder}; the same command goes on there.")
+        return
+    say(
+        f"Interrupted. Nothing is kept of {folder} yet: that begins with the first epoch that ends after "
+        f"{RESUME_SECONDS:g} s. The same command starts it again."
+    )
 
 
 def _say_unused(method: "Method", given: Mapping[str, object]) -> None:
@@ -179,9 +209,11 @@ def list_runs(
     from vptft.checkpoints import trees
 
     found = trees.list_runs(folders)
+    means = trees.summaries(found)
+    means["std"] = means["std"].where(means["n"] > 1)  # one run has no spread
     tables = {
         "Runs": trees.table(found),
-        "Mean over seeds, on test": trees.summaries(found),
+        "Mean over seeds, on test": means,
         "Chosen by search": trees.selections(found),
         "VTAB mean": trees.vtab_means(found),
     }
@@ -189,12 +221,26 @@ def list_runs(
         names = ("runs", "means", "searches", "vtab_means")
         write_json({name: records(frame) for name, frame in zip(names, tables.values(), strict=True)})
         return
+    tables["Runs"] = trees.table(_without_remarks(found))
     for title, frame in tables.items():
         # A column in which no row has anything tells nothing; JSON has it all the same.
-        told = [column for column in frame.columns if not frame[column].isin([None, ""]).all()]
+        told = [column for column in frame.columns if not (frame[column].isna() | (frame[column] == "")).all()]
         shown = [column for column in told if title != "Runs" or column in (*SHOWN, "folder")]
         if not frame.empty:
             write_table(frame[shown], as_json=False, title=title)
+
+
+def _without_remarks(runs: "Sequence[ListedRun]") -> "list[ListedRun]":
+    """Return runs without the notes that are no problem; JSON and ``run.json`` have them."""
+    from vptft.checkpoints.listed import OURS
+
+    if not any(run.producer == OURS for run in runs):
+        return list(runs)
+    from vptft.tuning.rebuild import ELSEWHERE  # imports torch, as the listing of our own runs has done
+
+    return [
+        replace(run, problems=tuple(each for each in run.problems if not each.startswith(ELSEWHERE))) for run in runs
+    ]
 
 
 def backbones(json: Json = False) -> None:

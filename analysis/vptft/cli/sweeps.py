@@ -60,8 +60,10 @@ def sweep(
     Example: `vptft-analyze sweep plan.yaml --workers 2`
     """
     from vptft.tuning.plan_files import read_plans
+    from vptft.tuning.sizes import check_known
 
     plans = read_plans(plan)
+    check_known(task for each in plans for task in each.tasks)
     cells = {folder: cell for each in plans for folder, cell in each.cells().items()}
     root = out or Path("checkpoints") / slug(plans[0].name)
     if emit == "commands":
@@ -86,6 +88,9 @@ def protocol(
     image_size: Annotated[int | None, typer.Option(help="Side of the input [default: the protocol's].", min=1)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.", min=1)] = None,
     seeds: Annotated[int | None, typer.Option(help="Only so many of its seeds.", min=1)] = None,
+    n_train: Annotated[int | None, typer.Option(help="Training images [default: the protocol's].", min=2)] = None,
+    n_val: Annotated[int | None, typer.Option(help="Validation images [default: the protocol's].", min=2)] = None,
+    n_test: Annotated[int | None, typer.Option(help="Test images [default: the protocol's].", min=2)] = None,
     out: Root = None,
     engine: EngineName = None,
     workers: Workers = 1,
@@ -111,12 +116,22 @@ def protocol(
     from vptft.tuning.plan import Arm
     from vptft.tuning.plan_files import file_of
     from vptft.tuning.protocols import find_protocol, fitted
+    from vptft.tuning.sizes import check_known
 
     found = find_protocol(name)
+    if found.sizes and (n_train is not None or n_val is not None):
+        raise typer.BadParameter(f"{name} takes no --n-train or --n-val: it has its own sizes, {found.sizes}.")
     arms = [Arm(method=each) for each in (methods.split(",") if methods else found.methods)]
     named = [member for each in (tasks or found.tasks) for member in registry.members(each)]
+    check_known(named)
     plans, left_out = found.plans(named, arms, backbone)
-    plans = [fitted(plan, recipe=recipe, image_size=image_size, epochs=epochs, seeds=seeds) for plan in plans]
+    plans = [
+        fitted(
+            plan, recipe=recipe, image_size=image_size, epochs=epochs, seeds=seeds, n_train=n_train, n_val=n_val,
+            n_test=n_test,
+        )
+        for plan in plans
+    ]  # fmt: skip
     for line in left_out:
         say(f"left out: {line}")
     if emit == "plan":
@@ -162,14 +177,17 @@ def _go(
     from vptft.tuning.sweep import look, run_sweep
 
     _say_budgets(budgets)
+    before = look(cells, root)
+    if status and not dry_run:
+        _write(cells, before, root, as_json)
+        return
+    left = _left_out(cells, before, only, retry)
     if dry_run:
-        _estimated(cells, root, workers, device, as_json)
+        _estimated(cells, before, left, workers, device, as_json)
         return
-    if status:
-        _write(cells, look(cells, root), root, as_json)
-        return
+    kept = {folder: cell for folder, cell in cells.items() if folder not in left}
     with progress() as start:
-        overall = start(f"{len(cells)} cells", len(cells))
+        overall = start(f"{len(kept)} cells", len(kept))
 
         def on_start(job: "Job") -> Callable[[int, int], None]:
             return start(f"{job.cell.kind}: {job.cell.method} on {job.cell.task}, seed {job.cell.settings.seed}")
@@ -177,15 +195,31 @@ def _go(
         running = engine(on_start)
         try:
             found = run_sweep(
-                cells, root, engine=running, device=device, retry=retry, only=only,
-                on_cell=lambda states: overall(len(cells) - states.count("missing"), len(cells)),
+                kept, root, engine=running, device=device, retry=retry, only=only - left,
+                on_cell=lambda states: overall(len(kept) - states.count("missing"), len(kept)),
             )  # fmt: skip
         finally:
             if hasattr(running, "close"):
                 running.close()
+    found.states = before.states | found.states
     _write(cells, found, root, as_json)
-    if found.count("failed", "blocked"):
+    if left or found.count("failed", "blocked"):
         raise typer.Exit(1)
+
+
+def _left_out(cells: "Mapping[str, Cell]", before: "Progress", only: frozenset[str], retry: bool) -> set[str]:
+    """Say which of the cells to be trained ask for more images than there are, and return these cells' folders."""
+    from vptft.tuning.sizes import out_of_reach
+
+    wanted = [
+        folder
+        for folder, state in before.states.items()
+        if (state == "missing" or (retry and state != "done")) and (not only or folder in only)
+    ]
+    left, reasons = out_of_reach(cells, wanted)
+    for reason in reasons:
+        say(f"left out: {reason}")
+    return left
 
 
 def _say_budgets(budgets: Mapping[str, int]) -> None:
@@ -195,12 +229,13 @@ def _say_budgets(budgets: Mapping[str, int]) -> None:
         say(f"Trials on validation, {equal}: {trials}.")
 
 
-def _estimated(cells: "Mapping[str, Cell]", root: Path, workers: int, device: str, as_json: bool) -> None:
+def _estimated(
+    cells: "Mapping[str, Cell]", before: "Progress", left: set[str], workers: int, device: str, as_json: bool
+) -> None:
     from vptft.tuning.estimates import estimate, hours
-    from vptft.tuning.sweep import look
 
-    states = look(cells, root).states
-    missing = [cell for folder, cell in cells.items() if states[folder] == "missing"]
+    states = before.states
+    missing = [cell for folder, cell in cells.items() if states[folder] == "missing" and folder not in left]
     seconds = estimate(missing, device=device)
     if as_json:
         write_json([{**_row(cell, states[folder]), "seconds": seconds.get(folder)} for folder, cell in cells.items()])
@@ -215,7 +250,10 @@ def _estimated(cells: "Mapping[str, Cell]", root: Path, workers: int, device: st
         row["minutes"] += (seconds[cell.folder] or 0.0) / 60
     write_rows(list(rows.values()), title="To be trained")
     untimed = sum(each is None for each in seconds.values())
-    said = f"{len(missing)} of {len(cells)} cells are missing: {hours(seconds, workers):.2f} h on {workers} worker(s)"
+    what = f"{len(missing)} of {len(cells)} cells are missing"
+    if left:
+        what += f" and can be trained ({sum(states[folder] == 'missing' for folder in left)} cannot)"
+    said = f"{what}: {hours(seconds, workers):.2f} h on {workers} worker(s)"
     say(said + (f", and {untimed} that could not be timed here." if untimed else "."))
 
 

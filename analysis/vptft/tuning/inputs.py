@@ -15,6 +15,7 @@ from vptft.features.spaces import Extractor, FeatureSpace
 from vptft.models.backbones import Backbone
 from vptft.models.tuned import TunedModel
 from vptft.tuning.settings import TrainSettings
+from vptft.tuning.sizes import draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +44,9 @@ def images_of(task: Task, split: Split, settings: TrainSettings) -> ImageSet:
     Raises
     ------
     DataError
-        No labels, or fewer than two images.
+        No labels, or fewer than two images; fewer than are asked for.
     """
-    count = {"val": settings.n_val, "test": settings.n_test}.get(split, settings.n_train)
-    images: ImageSet = task.load(split, n=count, seed=settings.seed)
+    images = draw(task, split, settings)
     if images.labels is None or len(images) < 2:
         found = "no labels" if images.labels is None else f"{len(images)} images"
         raise DataError(f"{images.name} has {found}; training needs at least two labelled images.")

@@ -444,19 +444,29 @@ def _save_resume(state: _State, folder: Path, key: str) -> None:
             raise OSError(f"no space left, or {error}") from error  # its own error for a full disk
 
 
+def epochs_kept(folder: Path) -> int:
+    """Return after how many epochs an unfinished run in ``folder`` goes on; 0 where nothing is kept of it."""
+    path = folder / "resume" / "state.pt"
+    return int(_read_state(path, "cpu")["epoch"]) if path.is_file() else 0
+
+
+def _read_state(path: Path, device: torch.device | str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        # Another file of torch's has none of these.
+        return {name: content[name] for name in ("key", "epoch", "history", "model", "optimizer")} | content
+    except Exception as error:
+        # torch.load has a different error for each way a file can be damaged.
+        raise CheckpointError(f"{path} is damaged: {error}", f"Remove {path.parent.parent} and train again.") from error
+
+
 def _resume(state: _State, folder: Path, key: str) -> None:
     """Take up an unfinished run, if the folder holds one."""
     path = folder / "resume" / "state.pt"
     if not path.is_file():
         return
-    device = next(state.model.parameters()).device
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-        found = content["key"]
-    except Exception as error:
-        # torch.load has a different error for each way a file can be damaged.
-        raise CheckpointError(f"{path} is damaged: {error}", f"Remove {folder} and train again.") from error
-    if found != key:
+    content = _read_state(path, next(state.model.parameters()).device)
+    if content["key"] != key:
         raise CheckpointError(
             f"{folder} holds an unfinished run with other settings.", "Give another folder, or remove that one."
         )

@@ -69,12 +69,15 @@ class Protocol:
         Methods compared where a user gives none.
     plans
         ``(tasks, arms, backbone)`` to the plans; what a task cannot give is left out, and told by the second value.
+    sizes
+        How many images it trains and validates on, in words, where that is part of the study and no user's choice.
     """
 
     about: str
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
     plans: "Planner"
+    sizes: str = ""
 
 
 Planner = Callable[[Sequence[str], Sequence[Arm], str], tuple[list[Plan], list[str]]]
@@ -199,18 +202,21 @@ PROTOCOLS: Mapping[str, Protocol] = {
         tasks=("vtab",),
         methods=BOTH,
         plans=_vtab1k,
+        sizes="those of each task, 800 and 200 in VTAB-1k, and then both together",
     ),
     "datasize": Protocol(
         about="400 to 20,000 training images, a quarter as many to validate on, five draws of each",
         tasks=QUADRANT_TASKS,
         methods=BOTH,
         plans=_datasize,
+        sizes=f"{', '.join(map(str, DATA_SIZES))}, and a quarter as many to validate on",
     ),
     "oneshot": Protocol(
         about="one image a class, twenty draws, the rate chosen on one other image a class, never on test",
         tasks=QUADRANT_TASKS,
         methods=BOTH,
         plans=_oneshot,
+        sizes="one image a class, and one to validate on",
     ),
     "controls": Protocol(
         about="Mixed, FT-then-PT, PT-then-FT and probes beside VPT and FT",
@@ -247,10 +253,18 @@ def fitted(
     image_size: int | None = None,
     epochs: int | None = None,
     seeds: int | None = None,
+    n_train: int | None = None,
+    n_val: int | None = None,
+    n_test: int | None = None,
 ) -> Plan:
     """Return a plan with what a user wants otherwise; a recipe does not change what is given here."""
-    given = {name for name, value in (("image_size", image_size), ("epochs", epochs)) if value is not None}
-    settings = replace(
-        plan.settings, image_size=image_size or plan.settings.image_size, epochs=epochs or plan.settings.epochs
+    asked = {"image_size": image_size, "epochs": epochs, "n_val": n_val, "n_test": n_test}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    return replace(
+        plan,
+        recipe=recipe,
+        settings=replace(plan.settings, **given),
+        given=frozenset(given),
+        seeds=plan.seeds[:seeds],
+        sizes=plan.sizes if n_train is None else (n_train,),
     )
-    return replace(plan, recipe=recipe, settings=settings, given=frozenset(given), seeds=plan.seeds[:seeds])

@@ -18,6 +18,9 @@ from vptft.tuning.settings import TrainSettings
 AGREEING, ACCURACY = 0.95, 0.02
 """How much of the test predictions must agree, and how far accuracies may differ, for a run rebuilt elsewhere."""
 
+ELSEWHERE = "rebuilt on another machine"
+"""How the note of such a run begins: it tells where the weights come from, and takes nothing from the run's number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
@@ -123,7 +126,7 @@ def _accepted(run: Run, made: Run) -> Rebuilt:
             f"(at least {100 * AGREEING:g}% must), accuracies are {100 * apart:.1f} points apart.",
             f"The other result lies in {made.folder}.",
         )
-    note = f"rebuilt on another machine: {100 * agreeing:.1f}% of the test predictions agree with those kept"
+    note = f"{ELSEWHERE}: {100 * agreeing:.1f}% of the test predictions agree with those kept"
     info = replace(
         run.info, model_sha256=made.info.model_sha256, notes=[*dict.fromkeys([*run.info.notes, note])],
         rebuilt_of=[*run.info.rebuilt_of, run.info.model_sha256],

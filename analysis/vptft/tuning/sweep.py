@@ -3,6 +3,7 @@
 Nothing here trains or imports torch: engines do, where the cells are trained.
 """
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Literal, Protocol
 
-from vptft.errors import SettingsError
+from vptft.errors import SettingsError, StorageError
 from vptft.storage import read_json
 from vptft.tuning.plan import Cell
 from vptft.tuning.search import FAILED_FILE
@@ -116,6 +117,8 @@ def run_sweep(
     ------
     SettingsError
         ``only`` names a cell that the plan does not have.
+    StorageError
+        Something is to be trained, and its folder cannot be written.
     """
     strange = sorted(only - cells.keys())
     if strange:
@@ -126,6 +129,8 @@ def run_sweep(
     progress = look(cells, root)
     on_cell(progress)
     wanted = [f for f in cells if progress.states[f] == "missing" and (not only or f in only)]
+    if wanted:
+        _check_writable(root)
     waiting, dependents = _order(cells, wanted)
     place = {folder: number for number, folder in enumerate(wanted)}
     # In the plan's order: what is first there is finished first, not everyone's trials before anyone's runs.
@@ -166,6 +171,18 @@ def waves(cells: Mapping[str, Cell]) -> list[list[str]]:
             found.append([])
         found[depth[folder]].append(folder)
     return found
+
+
+def _check_writable(root: Path) -> None:
+    """Refuse a folder that cells could neither be kept in nor say why they failed."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"{root} could not be written: {error.strerror or error}.", "Choose another place for the runs (--out)."
+        ) from error
 
 
 def _found(folder: Path) -> Outcome:

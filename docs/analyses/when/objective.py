@@ -18,7 +18,8 @@ is 1/2. They were fitted to no accuracy gap.
 **How it misleads.** "Far from classification" means far from a *supervised* pretraining; for a self-distilled or masked
 one it is another thing, and scores are never pooled over them. The measure was chosen among many on ten tasks of two
 backbones, and the evidence does not exclude chance (``reports/objective``). Labels must be in their order: folders
-named 1, 10, 2 are not. Where features hold nothing of the labels, their order is noise.
+named 1, 10, 2 are not. Where features hold nothing of the labels, their order is noise. The scale is that of 1,000
+images of 98 px: of fewer or smaller ones the same task scores higher, since less can be read off.
 
 **Command.** ``vptft-analyze objective vtab --backbone dinov2-s``
 

@@ -307,6 +307,21 @@ def test_captions_say_how_the_bias_was_taken_off():
     assert words.with_error(1.5, None) == "1.50"
 
 
+def test_an_inconclusive_verdict_says_what_it_could_have_seen():
+    found = Finding(
+        hypothesis="W2",
+        statement="s",
+        verdict="inconclusive",
+        reason="r",
+        effect=1.0,
+        low=-6.0,
+        high=8.0,
+        unit="points",
+    )
+    assert words.could_see(found) == "four of five such studies see an effect of 10 points"
+    assert words.could_see(replace(found, verdict="supported")) == words.could_see(replace(found, low=None)) == ""
+
+
 def test_every_way_to_debias_has_words():
     assert set(words.DEBIASED) == set(get_args(Debias))
 

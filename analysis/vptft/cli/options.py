@@ -153,14 +153,14 @@ def write_rows(rows: Sequence[Mapping[Any, Any]], *, title: str = "", columns: S
 def write_findings(findings: "Sequence[Finding]") -> None:
     """Draw findings with their verdicts on stdout, and say the rule that gave these on stderr."""
     from vptft.evidence.verdicts import RULE
-    from vptft.report.pages.words import effect
+    from vptft.report.pages.words import could_see, effect
 
     if not findings:
         return
     rows = [
         {
             "hypothesis": each.hypothesis, "statement": each.statement, "verdict": each.verdict,
-            "effect": effect(each), "reason": each.reason,
+            "effect": effect(each), "reason": "; ".join(filter(None, [each.reason, could_see(each)])),
         }
         for each in findings
     ]  # fmt: skip

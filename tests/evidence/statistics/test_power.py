@@ -4,7 +4,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from vptft.evidence.statistics.paired import sign_flip, sign_test, signed_rank
-from vptft.evidence.statistics.power import detectable, smallest_p, wins_needed
+from vptft.evidence.statistics.power import detectable, detectable_by, smallest_p, wins_needed
 
 
 def test_the_detectable_effect_is_what_r_gives():
@@ -35,3 +35,11 @@ def test_wins_needed_is_the_fewest_that_are_significant(n):
 def test_the_smallest_p_is_that_of_differences_on_one_side(n):
     values = np.arange(1.0, n + 1)
     assert smallest_p(n) == pytest.approx(sign_flip(values).p) == pytest.approx(signed_rank(values).p)
+
+
+def test_what_an_interval_could_have_seen_is_what_its_test_sees():
+    """Of many values, the interval's width and the t test's power tell the same."""
+    half = stats.t.isf(0.025, 99) * 2.0 / 10
+    assert detectable_by(-half, half) == pytest.approx(detectable(100, 2.0), rel=0.02)
+    assert detectable_by(3 - half, 3 + half) == pytest.approx(detectable_by(-half, half))
+    assert np.isnan(detectable_by(float("nan"), 1.0))

@@ -173,7 +173,7 @@ def _found(finding: Finding, behind: Behind | None) -> Found:
         effect=words.effect(finding),
         n="" if finding.n is None else f"{finding.n:,}",
         verdict=finding.verdict,
-        reason=finding.reason,
+        reason="; ".join(filter(None, [finding.reason, words.could_see(finding)])),
         behind=behind,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vptft.evidence.findings import Finding
+from vptft.evidence.statistics.power import detectable_by
 from vptft.evidence.verdicts import SEEDS_FOR_A_VERDICT
 from vptft.report.figures.distances import decimals, fixed
 from vptft.report.figures.style import signed, with_interval
@@ -146,6 +147,13 @@ def effect(finding: Finding) -> str:
     if finding.p_adjusted is not None and finding.p_adjusted != finding.p:
         p += f" ({finding.p_adjusted:.2g} corrected)"
     return f"{number(finding.effect)}{bounds} {finding.unit}".strip() + p
+
+
+def could_see(finding: Finding) -> str:
+    """Say how large an effect such a study sees, where it is inconclusive; empty elsewhere."""
+    if finding.verdict != "inconclusive" or finding.low is None or finding.high is None:
+        return ""
+    return f"four of five such studies see an effect of {detectable_by(finding.low, finding.high):.2g} {finding.unit}"
 
 
 def subtitle(facts: Mapping[str, Any]) -> str:

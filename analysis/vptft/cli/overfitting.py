@@ -40,6 +40,7 @@ def overfitting(
     from vptft.report.assembly import overfitting as assembly
     from vptft.report.figures.overfitting import draw_overfitting
     from vptft.report.figures.overfitting_gap import draw_overfitting_gap
+    from vptft.report.figures.regularisation import draw_regularisation
     from vptft.report.figures.style import save_figure
     from vptft.why.overfitting.onset import RULE
 
@@ -68,6 +69,8 @@ def overfitting(
             save_figure(draw_overfitting(result, quantity="accuracy"), figures / "overfitting-accuracy")
         if explained is not None:
             save_figure(draw_overfitting_gap(explained), figures / "overfitting-gap")
+        if regularised is not None:
+            save_figure(draw_regularisation(regularised), figures / "regularisation")
     for reason in result.settings["left_out"]:
         say(f"left out: {reason}")
     tried = [each for each in (explained, regularised) if each is not None]

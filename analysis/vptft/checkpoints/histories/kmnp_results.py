@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy._core import multiarray
 
 from vptft.errors import CheckpointError, WeightsError
+from vptft.models.pickled_arrays import ARRAYS_ALLOWED, unpacked
 from vptft.models.tensorfiles import load_pickled
 
 if TYPE_CHECKING:
@@ -28,15 +28,6 @@ def _plain_dict(*_: object) -> dict[str, Any]:
 
 METRICS_ALLOWED = ((_plain_dict, "collections.defaultdict"), (dict, "builtins.dict"))
 """What ``eval_results.pth`` needs; ``weights_only`` would not fill a defaultdict even where it may make one."""
-ARRAYS_ALLOWED = (
-    *((getattr(multiarray, name), f"{module}.{name}")
-      for module in ("numpy._core.multiarray", "numpy.core.multiarray") for name in ("_reconstruct", "scalar")),
-    (np.ndarray, "numpy.ndarray"),
-    (np.dtype, "numpy.dtype"),
-    (np.dtypes.Float32DType, "numpy.dtypes.Float32DType"),
-    (np.dtypes.Int64DType, "numpy.dtypes.Int64DType"),
-)  # fmt: skip
-"""What arrays need, under the names of numpy 1 and 2."""
 
 _EPOCH = re.compile(r"epoch_(\d{1,7})")
 
@@ -116,9 +107,12 @@ def _load(path: Path, allowed: Any) -> Any:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}.")
     try:
-        return load_pickled(path, allowed)
+        return unpacked(load_pickled(path, allowed))
     except WeightsError as error:
         raise CheckpointError(error.problem, error.hint) from error
+    except (ValueError, RecursionError) as error:
+        what = "is nested without end" if isinstance(error, RecursionError) else f"holds {error}"
+        raise CheckpointError(f"{path} {what}.") from error
 
 
 def _metrics(path: Path, content: Any) -> Iterator[tuple[int, str, str, str, float]]:

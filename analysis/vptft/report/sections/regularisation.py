@@ -1,15 +1,26 @@
 """FT with and without what keeps it from overfitting."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from vptft.report.figures.regularisation import draw_regularisation
 from vptft.report.sections.columns import Column, table, training_images
-from vptft.report.sections.parts import Analysis, Table
+from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.overfitting.regularisation import Regularisation
 
 CAUTION = (
     "A regulariser does more than keep a network from overfitting, so what FT gains by it is not all overfitting's; "
     "one whose loss rises no less than before tests nothing."
 )
+
+
+def _pictures(results: Sequence[Regularisation], context: Context) -> Iterator[Picture]:
+    for result in results:
+        yield Picture(
+            name="regularisation",
+            figure=draw_regularisation(result),
+            alt="For each regulariser: change of the test loss's rise and of FT's accuracy, and the gap that remains.",
+            caption="FT with each regulariser less FT without it, and VPT less FT with it, each with its 95% interval.",
+        )
 
 
 def _tables(results: Sequence[Regularisation]) -> list[Table]:
@@ -41,5 +52,5 @@ def _tables(results: Sequence[Regularisation]) -> list[Table]:
 
 ANALYSIS = Analysis(
     key="regularisation", kind=Regularisation, heading="Regularised finetuning", caution=CAUTION, command="overfitting",
-    tables=_tables,
+    pictures=_pictures, tables=_tables,
 )  # fmt: skip

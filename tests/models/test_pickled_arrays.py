@@ -14,7 +14,7 @@ ARRAYS = {
     "floats": np.linspace(0, 1, 6, dtype=np.float32).reshape(1, 2, 3),
     "columns first": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
     "big end first": np.arange(3, dtype=">i4"),
-    "none": np.zeros((0, 4), np.float16),
+    "half": np.ones((2, 4), np.float16),
     "bytes": np.arange(3, dtype=np.uint8),
 }
 

@@ -56,8 +56,7 @@ class PickledArray:
         if len(raw) != math.prod(shape) * kind.dtype.itemsize:
             raise ValueError(f"an array of shape {shape} in {len(raw)} bytes of {kind.dtype}")
         order: Literal["C", "F"] = "F" if columns_first else "C"
-        # numpy makes no array of no bytes.
-        self.value = np.frombuffer(raw, kind.dtype).reshape(shape, order=order) if raw else np.empty(shape, kind.dtype)
+        self.value = np.frombuffer(raw, kind.dtype).reshape(shape, order=order)
 
 
 def _reconstruct(*_: object) -> PickledArray:

@@ -64,4 +64,5 @@ def test_regularised_finetuning_is_compared_with_plain(parsed, call, train, squa
     assert rows["label_smoothing 0.2"]["accuracy_change"] == pytest.approx(change)
     assert rows["label_smoothing 0.2"]["gap"] is not None
     assert (tmp_path / "out" / "results" / "regularisation" / "result.json").is_file()
+    assert (tmp_path / "out" / "figures" / "regularisation.pdf").is_file()
     assert "FT with what keeps it from overfitting" in call("overfitting", runs).stdout

@@ -14,7 +14,7 @@ from vptft.why.overfitting.regularisation import Regularisation
 PANELS = {
     "rise_change": "rise of FT's test loss (nats)",
     "accuracy_change": "FT's accuracy (points)",
-    "gap": "VPT − FT that remains (points)",
+    "gap": "gap that remains (points)",
 }
 """What each panel shows; the first two with the change less without it."""
 NEEDED = ("pretraining", "arm", "task", "n_train", *PANELS)

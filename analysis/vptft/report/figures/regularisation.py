@@ -12,15 +12,15 @@ from vptft.report.figures.style import FAINT, FT, INK, MUTED, fitted, place, roo
 from vptft.why.overfitting.regularisation import Regularisation
 
 PANELS = {
-    "rise_change": "rise of FT's test loss (nats)",
-    "accuracy_change": "FT's accuracy (points)",
-    "gap": "gap that remains (points)",
+    "rise_change": "rise of FT's\ntest loss (nats)",
+    "accuracy_change": "FT's accuracy\n(points)",
+    "gap": "gap that\nremains (points)",
 }
 """What each panel shows; the first two with the change less without it."""
 NEEDED = ("pretraining", "arm", "task", "n_train", *PANELS)
 NAMES = {"keep best_val": "early stopping"}
-ROW = 0.3
-"""Inches a regulariser takes."""
+ROW, NAME = 0.34, 150
+"""Inches a regulariser takes, and points that a line of its name may."""
 
 
 @styled
@@ -33,7 +33,7 @@ def draw_regularisation(result: Regularisation, *, ax: Axes | None = None) -> Fi
     overall = result.overall
     several = overall["pretraining"].nunique() > 1
     labels = [_name(row, several) for row in overall.to_dict("records")]
-    figure, grid = place(ax, rows=1, columns=len(PANELS), height=0.85 + ROW * len(overall))
+    figure, grid = place(ax, rows=1, columns=len(PANELS), height=0.95 + ROW * len(overall))
     first: Axes | None = None
     for i, (name, said) in enumerate(PANELS.items()):
         axes = figure.add_subplot(grid[0, i], sharey=first)
@@ -51,12 +51,13 @@ def draw_regularisation(result: Regularisation, *, ax: Axes | None = None) -> Fi
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0, labelleft=i == 0)
     assert first is not None
-    first.set_yticks(range(len(labels)), [fitted(label, 110) for label in labels], fontsize=small())
+    first.set_yticks(range(len(labels)), labels, fontsize=small())
     first.set_ylim(len(labels) - 0.5, -0.5)
     return root(figure)
 
 
 def _name(row: Mapping[Any, Any], several: bool) -> str:
-    arm = str(row["arm"])
-    said = NAMES.get(arm, arm.replace("_", " "))
-    return f"{said}, {row['pretraining']}" if several else said
+    """What was changed, two changes a line."""
+    parts = [NAMES.get(part, part.replace("_", " ")) for part in str(row["arm"]).split(", ")]
+    parts += [str(row["pretraining"])] if several else []
+    return ",\n".join(fitted(", ".join(parts[i : i + 2]), NAME) for i in range(0, len(parts), 2))

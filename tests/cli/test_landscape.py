@@ -121,6 +121,7 @@ def test_workers_give_the_same_numbers(both):
 @pytest.mark.cluster
 def test_a_ray_cluster_gives_the_same_numbers_though_its_actors_die(both, tmp_path):
     """One ends its own process as it makes its first piece; Ray starts it again."""
+    pytest.importorskip("ray", reason="ray is not installed")
     run, rows = load_run(both / "vpt_deep"), [Row(0, 0, i) for i in range(3)]
     settings = SurfaceSettings(n_images=6, points=3, seeds=(0,), splits=("test",))
     alone = surfaces_of(run, settings)
@@ -133,6 +134,7 @@ def test_a_ray_cluster_gives_the_same_numbers_though_its_actors_die(both, tmp_pa
 
 @pytest.mark.cluster
 def test_a_piece_that_always_takes_its_actor_down_ends_in_an_error(monkeypatch):
+    pytest.importorskip("ray", reason="ray is not installed")
     monkeypatch.setattr(pieces, "ATTEMPTS", 1)
     with pytest.raises(VptftError, match="Ray lost the same piece of work again and again"):
         list(pieces.on_ray(1, always_dies, None, [1]))

@@ -67,7 +67,7 @@ def imported() -> Any:
         import ray
         import ray.exceptions
     except ImportError as error:
-        raise MissingExtraError("ray", "cluster", "Statistics on a Ray cluster") from error
+        raise MissingExtraError("ray", "cluster", "Work on a Ray cluster") from error
     return ray
 
 

@@ -125,3 +125,22 @@ def test_images_over_pillows_pixel_limit_are_refused(
     assert not_an_image(path) is None
     with pytest.raises(UnreadableImageError, match=rf"more pixels than Pillow's limit of {limit}"):
         open_rgb(path)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_tiff_whose_strips_leave_rows_out_is_refused(tmp_path: Path, mode: str, compression: str | None) -> None:
+    """From a path Pillow fills such rows with what follows in the file, and from bytes with zeros."""
+    path = tmp_path / "x.tif"
+    Image.new(mode, (40, 60), 7).save(path, compression=compression, tiffinfo={278: 16})
+    assert open_rgb(path).size == (40, 60)
+    if compression is not None:
+        return  # libtiff's own decoder counts its strips
+    data = path.read_bytes()
+    longer = data.replace((257).to_bytes(2, "little") + b"\x04\x00\x01\x00\x00\x00" + (60).to_bytes(4, "little"),
+                          (257).to_bytes(2, "little") + b"\x04\x00\x01\x00\x00\x00" + (90).to_bytes(4, "little"))  # fmt: skip
+    assert longer != data
+    path.write_bytes(longer)
+    for source in (path, longer):
+        with pytest.raises(UnreadableImageError, match=r"its strips hold \d+ of its 3600 pixels"):
+            open_rgb(source, "x.tif")

@@ -91,6 +91,7 @@ def _opened(source: Path | bytes, name: str | None) -> Iterator[Image.Image]:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return an image as :func:`open_rgb` does: upright, on white, in RGB; ValueError for pixels of unknown range."""
+    _require_whole(image)
     image.load()
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "F":
@@ -101,6 +102,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
         colours = upright.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
     return upright.convert("RGB")
+
+
+def _require_whole(image: Image.Image) -> None:
+    """Refuse a TIFF whose strips leave rows out: Pillow fills them with whatever follows in the file, or with zeros."""
+    tiles = getattr(image, "tile", None) or ()
+    boxes = [box for _, box, *_ in tiles if box] if image.format == "TIFF" else []
+    covered = sum((right - left) * (low - top) for left, top, right, low in boxes)
+    if boxes and covered < image.width * image.height:
+        raise ValueError(f"its strips hold {covered} of its {image.width * image.height} pixels")
 
 
 def _from_16_bit(values: np.ndarray) -> Image.Image:

@@ -136,9 +136,8 @@ def test_a_tiff_whose_strips_leave_rows_out_is_refused(tmp_path: Path, mode: str
     assert open_rgb(path).size == (40, 60)
     if compression is not None:
         return  # libtiff's own decoder counts its strips
-    data = path.read_bytes()
-    longer = data.replace((257).to_bytes(2, "little") + b"\x04\x00\x01\x00\x00\x00" + (60).to_bytes(4, "little"),
-                          (257).to_bytes(2, "little") + b"\x04\x00\x01\x00\x00\x00" + (90).to_bytes(4, "little"))  # fmt: skip
+    data, tag = path.read_bytes(), (257).to_bytes(2, "little") + b"\x04\x00\x01\x00\x00\x00"
+    longer = data.replace(tag + (60).to_bytes(4, "little"), tag + (90).to_bytes(4, "little"))
     assert longer != data
     path.write_bytes(longer)
     for source in (path, longer):

@@ -107,18 +107,7 @@ class VitShape:
             shapes["cls_token"] = (1, 1, d)
         if self.registers:
             shapes["reg_token"] = (1, self.registers, d)
-        block: dict[str, tuple[int, ...]] = {
-            **{f"norm{i}.{kind}": (d,) for i in (1, 2) for kind in ("weight", "bias")},
-            "attn.qkv.weight": (3 * d, d),
-            "attn.proj.weight": (d, d),
-            "attn.proj.bias": (d,),
-            "mlp.fc1.weight": (m, d),
-            "mlp.fc1.bias": (m,),
-            "mlp.fc2.weight": (d, m),
-            "mlp.fc2.bias": (d,),
-        }
-        if self.qkv_bias:
-            block["attn.qkv.bias"] = (3 * d,)
+        block = block_parameters(d, m, qkv_bias=self.qkv_bias)
         if self.layer_scale:
             block |= {"ls1.gamma": (d,), "ls2.gamma": (d,)}
         shapes |= {f"blocks.{i}.{name}": shape for i in range(self.depth) for name, shape in block.items()}
@@ -165,6 +154,22 @@ class VitShape:
         """Inverse of :meth:`to_json`."""
         rows, columns = values["grid"]
         return cls(**{**values, "grid": (rows, columns)})
+
+
+def block_parameters(width: int, mlp_width: int, *, qkv_bias: bool) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that every block has, of a ViT and of a Swin."""
+    d, m = width, mlp_width
+    return {
+        **{f"norm{i}.{kind}": (d,) for i in (1, 2) for kind in ("weight", "bias")},
+        "attn.qkv.weight": (3 * d, d),
+        **({"attn.qkv.bias": (3 * d,)} if qkv_bias else {}),
+        "attn.proj.weight": (d, d),
+        "attn.proj.bias": (d,),
+        "mlp.fc1.weight": (m, d),
+        "mlp.fc1.bias": (m,),
+        "mlp.fc2.weight": (d, m),
+        "mlp.fc2.bias": (d,),
+    }
 
 
 class Named(Protocol):

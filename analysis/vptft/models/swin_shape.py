@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from vptft.models.shape import VitShape
+from vptft.models.shape import VitShape, block_parameters
 
 if TYPE_CHECKING:
     from timm.models.swin_transformer import SwinTransformer
@@ -96,19 +96,8 @@ class SwinShape:
                 merging = f"layers.{stage}.downsample."
                 shapes |= {f"{merging}norm.{kind}": (2 * d,) for kind in ("weight", "bias")}
                 shapes[f"{merging}reduction.weight"] = (d, 2 * d)
-            block: dict[str, tuple[int, ...]] = {
-                **{f"norm{i}.{kind}": (d,) for i in (1, 2) for kind in ("weight", "bias")},
-                "attn.relative_position_bias_table": ((2 * self.window_of(stage) - 1) ** 2, heads),
-                "attn.qkv.weight": (3 * d, d),
-                "attn.proj.weight": (d, d),
-                "attn.proj.bias": (d,),
-                "mlp.fc1.weight": (m, d),
-                "mlp.fc1.bias": (m,),
-                "mlp.fc2.weight": (d, m),
-                "mlp.fc2.bias": (d,),
-            }
-            if self.qkv_bias:
-                block["attn.qkv.bias"] = (3 * d,)
+            block = block_parameters(d, m, qkv_bias=self.qkv_bias)
+            block["attn.relative_position_bias_table"] = ((2 * self.window_of(stage) - 1) ** 2, heads)
             for i in range(depth):
                 shapes |= {f"layers.{stage}.blocks.{i}.{name}": shape for name, shape in block.items()}
         return shapes | {"norm.weight": (self.features,), "norm.bias": (self.features,)}

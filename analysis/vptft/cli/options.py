@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table to stdout.")]
 
 
-def _writable(out: Path | None) -> Path | None:
+def writable(out: Path | None) -> Path | None:
     """Refuse a folder that cannot be made or written in before anything is measured for it; nothing is left there."""
     if out is not None:
         there = next((each for each in (out, *out.absolute().parents) if each.exists()), Path("/"))
@@ -38,7 +38,7 @@ def _writable(out: Path | None) -> Path | None:
     return out
 
 
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results and figures.", callback=_writable)]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results and figures.", callback=writable)]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)]
 
 

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vptft.cli.options import Device, Json, Runs, Seed, progress, refuse_page_of, say, say_unpaired, write_json
+from vptft.cli.options import (
+    Device,
+    Json,
+    Runs,
+    Seed,
+    progress,
+    refuse_page_of,
+    say,
+    say_unpaired,
+    writable,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from vptft.report.assembly.study import Step
@@ -17,7 +28,9 @@ FEWEST = 30
 
 def why(
     folders: Runs,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")] = Path("reports/why"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.", callback=writable)] = Path(
+        "reports/why"
+    ),
     reference: Annotated[
         str, typer.Option(help="Images that stand for pretraining's: a name (see `tasks list`) or a folder.")
     ] = "photos",

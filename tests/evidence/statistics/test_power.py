@@ -41,5 +41,8 @@ def test_what_an_interval_could_have_seen_is_what_its_test_sees():
     """Of many values, the interval's width and the t test's power tell the same."""
     half = stats.t.isf(0.025, 99) * 2.0 / 10
     assert detectable_by(-half, half) == pytest.approx(detectable(100, 2.0), rel=0.02)
+    for n, more in ((2, 0.112), (5, 0.055), (20, 0.013)):
+        own = stats.t.isf(0.025, n - 1) / n**0.5
+        assert detectable_by(-own, own) / detectable(n, 1.0) - 1 == pytest.approx(more, abs=0.001)
     assert detectable_by(3 - half, 3 + half) == pytest.approx(detectable_by(-half, half))
     assert np.isnan(detectable_by(float("nan"), 1.0))

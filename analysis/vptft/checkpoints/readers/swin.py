@@ -24,6 +24,8 @@ _BLOCK = re.compile(r"^layers\.(\d{1,2})\.blocks\.(\d{1,3})\.")
 _MERGING = re.compile(r"^layers\.(\d{1,2})\.downsample\.")
 MAX_GRID = 1024
 """Patches a side; a mask may claim any number."""
+SOURCES = {"image size": "masks of shifted windows", "heads": "relative position bias"}
+"""Where the sizes are taken from."""
 
 
 def recognises(source: Source) -> bool:
@@ -52,10 +54,6 @@ def read(source: Source, asked: Asked, base: Found | None) -> Found:
         methods=("ft", "linear", "partial_k", "bias") if head else (),
         sources=dict(SOURCES),
     )
-
-
-SOURCES = {"image size": "masks of shifted windows", "heads": "relative position bias"}
-"""Where the sizes are taken from."""
 
 
 def take_backbone(

@@ -79,7 +79,8 @@ def of_product(rng: np.random.Generator, effects: str, n: int) -> Outcome:
 Simulation = Callable[[np.random.Generator, str, object], Outcome]
 CELLS: list[tuple[str, Simulation, str, object]] = [
     *(("two kinds of tasks", of_two_kinds, effects, sizes)
-      for sizes in ((2, 8), (3, 7), (3, 16), (4, 4), (4, 7), (4, 15), (5, 5), (6, 9)) for effects in ("normal", "skewed", "unequal")),
+      for sizes in ((2, 8), (3, 7), (3, 16), (4, 4), (4, 7), (4, 15), (5, 5), (6, 9))
+      for effects in ("normal", "skewed", "unequal")),
     *(("a mean over few tasks", of_few, effects, n) for n in (2, 3, 4) for effects in ("normal", "skewed")),
     *(("a rank correlation", of_rank, effects, 5) for effects in ("normal", "skewed")),
     *(("a share", of_share, "", n) for n in (14, 19)),

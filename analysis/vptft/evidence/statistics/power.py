@@ -31,8 +31,8 @@ def detectable_by(low: float, high: float, *, power: float = POWER, level: float
     """Smallest effect that studies with an interval as wide as this find with probability ``power``; in its unit.
 
     Half the width times ``(z(1 - level/2) + z(power)) / z(1 - level/2)``, 1.43 by default: the normal approximation,
-    which asks for a little more than the t test does: 1% of 20 values, 6% of five, 11% of two. Bounds that are not known
-    give NaN.
+    which asks for a little more than the t test does: 1% of 20 values, 6% of five, 11% of two. Bounds that are not
+    known give NaN.
     """
     reach = stats.norm.isf(level / 2)
     return (high - low) / 2 * float((reach + stats.norm.ppf(power)) / reach)

@@ -12,7 +12,10 @@ def both(train, squares, tmp_path):
 
 
 def test_quadrants_give_one_row_a_task(parsed, both, squares):
-    (plane,) = parsed("quadrants", both, "--reference", squares, "--extractor", "tiny:32", "--images", 20).values()
+    found = parsed("quadrants", both, "--reference", squares, "--extractor", "tiny:32", "--images", 20)
+    plane, networks = found["quadrants"], found["outcomes"]["rows"]
+    assert len(found) == 2
+    assert sum(networks[0][name] for name in ("both", "only_vpt", "only_ft", "neither")) == networks[0]["n_test"]
     (row,) = plane["rows"]
     assert {(each["hypothesis"], each["verdict"]) for each in plane["findings"]} == {("W5", "not applicable")}
     assert (row["task"], row["objective"], row["n_seeds"]) == (squares, "classification", 1)

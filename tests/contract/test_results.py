@@ -34,6 +34,7 @@ from vptft.when.datasize.measure import measure as measure_sizes
 from vptft.when.distribution import distance
 from vptft.when.objective import comparison, disparity
 from vptft.when.objective.task import TaskFeatures
+from vptft.when.quadrants import outcomes
 from vptft.when.quadrants import plane as quadrant_plane
 from vptft.when.quadrants.pairs import TaskPair
 from vptft.when.sensitivity.measure import Sensitivity
@@ -104,6 +105,17 @@ def plane():
         [pair("null", is_far=True, data_is_far=True), pair("001", is_far=False, data_is_far=False)],
         settings=SETTINGS,
     )  # fmt: skip
+
+
+def networks():
+    """One pair with groups enough for an interval, and one without."""
+    signs = np.tile([1.0, -1.0, 0.0, 0.0, 1.0], 12)
+    alone, few = np.arange(60), np.arange(60) % 4
+    pairs = [
+        outcomes.TestedPair(task=task, draw=PairedDraw(differences=signs, groups=groups), both=10, seed=seed)
+        for task, groups, seed in (("NA", alone, 0), ("a, b", few, None))
+    ]
+    return outcomes.measure(pairs, settings=SETTINGS)
 
 
 def plane_without_contrasts():
@@ -276,6 +288,7 @@ MADE = {
     "distance of moments": lambda finished: between(12, moments=True, debias="delta"),
     "quadrants": lambda finished: plane(),
     "quadrants, no contrast": lambda finished: plane_without_contrasts(),
+    "outcomes": lambda finished: networks(),
     "curves": lambda finished: curves(),
     "calibration": lambda finished: calibrations(),
     "overfitting and gap": lambda finished: explained(6),
@@ -310,7 +323,8 @@ MADE = {
 }
 KINDS = (
     advising.Advice, record.Record,
-    fairness.Fairness, distance.SetDistance, quadrant_plane.Quadrants, overfitting.OverfittingCurves,
+    fairness.Fairness, distance.SetDistance, quadrant_plane.Quadrants, outcomes.Outcomes,
+    overfitting.OverfittingCurves,
     calibration.Calibration, explanation.Explanation, regularisation.Regularisation,
     slices.LossSlice,
     surfaces.Surfaces, lines.Lines,

@@ -102,13 +102,25 @@ def test_slopes_use_the_repeated_size_once(every):
     assert found["svhn"] == pytest.approx(line.slope)
 
 
-def test_a_share_is_given_above_one_half_and_leaves_ties_out():
-    found = comparisons.share_behind(frame([-1.0, -2.0, -3.0, 4.0, 0.0]))
-    interval = stats.binomtest(3, 4).proportion_ci(method="exact")
-    assert found.effect.value == pytest.approx(25)
+def sizes(first, last, between=0.0):
+    columns = {"task": [f"t{i}" for i in range(len(first))] * 3}
+    images = np.repeat([400.0, 800.0, 10_000.0], len(first))
+    return pd.DataFrame({**columns, "images": images, "gap_points": [*first, *[between] * len(first), *last]})
+
+
+def test_a_task_is_passed_where_its_gap_turns_whatever_it_does_between():
+    found = comparisons.share_passed(sizes([2.0, 0.0, 1.0, 3.0, -1.0, 2.0], [-1.0, -2.0, -0.5, -3.0, -2.0, 0.0], 9.0))
+    interval = stats.binomtest(4, 6).proportion_ci(method="exact")
+    assert (found.won, found.lost, found.n) == (4, 2, 6)  # behind from the start, and a tie at the end: not passed
+    assert found.effect.value == pytest.approx(100 * 4 / 6 - 50)
     assert (found.effect.low, found.effect.high) == pytest.approx((100 * interval.low - 50, 100 * interval.high - 50))
-    assert found.p == pytest.approx(stats.binomtest(3, 4).pvalue)
-    assert (found.won, found.tied, found.lost) == (1, 1, 3)
+    assert found.p == pytest.approx(stats.binomtest(4, 6).pvalue)
+    assert found.wins_needed == 6
+
+
+def test_tasks_without_the_smallest_or_the_largest_size_are_not_asked():
+    frame = sizes([1.0, 1.0], [-1.0, -1.0])
+    assert comparisons.share_passed(frame[~((frame["task"] == "t0") & (frame["images"] == 10_000))]).n == 1
 
 
 def test_a_rank_correlation_tries_every_order(every, printed):

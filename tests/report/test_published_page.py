@@ -15,6 +15,8 @@ from vptft.evidence.statistics.families import holm
 from vptft.published import audit, claims, reproduction
 from vptft.published.reproduction import OWN_COLUMNS
 from vptft.published.tables import chosen, load
+from vptft.report.assembly.quadrant_tables import published_planes
+from vptft.report.assembly.studies import published_data_size
 from vptft.report.figures.published import (
     VERDICTS,
     draw_claims,
@@ -45,11 +47,18 @@ def own(task="dtd", spread=0.1):
     return reproduction.measure(pd.DataFrame(rows, columns=list(OWN_COLUMNS)), load())
 
 
+def save(result, results):
+    result.save(results / "published")
+    audit.measure(load()).save(results / "audit")
+    for name, plane in published_planes(boundary=None, seed=0).items():
+        plane.save(results / name)
+    published_data_size().save(results / "datasize")
+
+
 @pytest.fixture(scope="module")
 def built(result, tmp_path_factory):
     out = tmp_path_factory.mktemp("published")
-    result.save(out / "results" / "published")
-    audit.measure(load()).save(out / "results" / "audit")
+    save(result, out / "results")
     own().save(out / "results" / "reproduction")
     write_json(out / "results" / "provenance.json", {"command": "vptft-analyze published"})
     build_published(out / "results", out)
@@ -180,7 +189,7 @@ def test_the_page_answers_and_lists_what_is_not_supported(page, result):
         assert heading in page.text
     assert "30 differ by more" in page.text
     assert "is the sum of the 7 printed cells over 8" in page.text
-    assert len([1 for tag, _ in page.tags if tag == "img"]) == 5
+    assert len([1 for tag, _ in page.tags if tag == "img"]) == 7
 
 
 def test_it_is_said_in_how_small_a_family_a_claim_would_hold(result):
@@ -222,8 +231,7 @@ def test_a_second_run_gives_the_same_bytes(built, tmp_path):
 def test_without_runs_there_is_no_section_of_runs(result, tmp_path, monkeypatch):
     # Files are looked at elsewhere; the page shows the SVG alone.
     monkeypatch.setattr(published_page, "save_figure", partial(save_figure, formats=("svg",)))
-    result.save(tmp_path / "results" / "published")
-    audit.measure(load()).save(tmp_path / "results" / "audit")
+    save(result, tmp_path / "results")
     write_json(tmp_path / "results" / "provenance.json", {})
     text = build_published(tmp_path / "results", tmp_path).read_text(encoding="utf-8")
     assert words.HEADINGS["reproduction"] not in text
@@ -248,6 +256,18 @@ def test_tables_hold_the_numbers_and_the_latex_of_them(built):
     unsupported = pd.read_csv(built / "tables" / "unsupported.csv")
     assert unsupported["verdict"].ne("supported").all()
     assert len(unsupported) == 14
+
+
+def test_the_plane_and_the_crossings_are_on_the_page(page, built):
+    assert "VTAB-1k, grouped by hand. The paper's four quadrants" in page.text
+    assert "FGVC, by printed distance. The paper's four quadrants" in page.text
+    crossings = pd.read_csv(built / "tables" / "crossings.csv").set_index("task")
+    assert crossings.loc["clevr_count", "says"] in page.text
+    assert (crossings["outcome"] == "ft overtakes").sum() == 6
+    rule = pd.read_csv(built / "tables" / "rule-vtab.csv").iloc[0]
+    assert (rule["n"], round(rule["accuracy"] * rule["n"])) == (18, 15)
+    captions = [attributes.get("alt", "") for tag, attributes in page.tags if tag == "img"]
+    assert sum("one panel a task" in each for each in captions) == 2
 
 
 def test_latex_is_escaped_and_set_by_what_columns_hold():

@@ -61,6 +61,8 @@ def claims(
     from vptft.checkpoints.native import find_runs
     from vptft.provenance import provenance
     from vptft.published import audit, claims, reproduction, tables
+    from vptft.report.assembly import studies
+    from vptft.report.assembly.quadrant_tables import published_planes
     from vptft.report.pages.published import build_published
     from vptft.storage import write_json as save_json
 
@@ -72,6 +74,9 @@ def claims(
     if out:
         result.save(out / "results" / "published")
         audit.measure(printed).save(out / "results" / "audit")
+        for name, plane in published_planes(boundary=None, seed=0).items():
+            plane.save(out / "results" / name)
+        studies.published_data_size().save(out / "results" / "datasize")
         if own:
             own.save(out / "results" / "reproduction")
         save_json(out / "results" / "provenance.json", provenance())

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vptft.checkpoints.pairs import RunPair
     from vptft.features.extractors import Extractor
     from vptft.when.distribution.distance import SetDistance
+    from vptft.when.quadrants.outcomes import Outcomes
     from vptft.when.quadrants.plane import Quadrants
 
 SHOWN = (
@@ -32,6 +33,8 @@ SHOWN = (
     "winner", "clear", "n_seeds",
 )  # fmt: skip
 """Columns of the drawn table; JSON has them all."""
+OUTCOMES = ("task", "seed", "n_test", "both", "only_vpt", "only_ft", "neither", "gap_points", "low_points",
+            "high_points", "p", "p_holm")  # fmt: skip
 
 
 def quadrants(
@@ -76,6 +79,7 @@ def quadrants(
         raise typer.BadParameter("give runs or a CSV, or --published, and not both")
     results = out / "results" if out else None
     planes: dict[str, Quadrants]
+    networks: Outcomes | None = None
     if published:
         planes = published_planes(boundary=boundary, seed=seed)
         reference = ""
@@ -86,6 +90,7 @@ def quadrants(
         from vptft.checkpoints.native import find_runs
         from vptft.checkpoints.pairs import pair_runs
         from vptft.features.extractors import load_extractor
+        from vptft.report.assembly.outcomes import outcomes_of
         from vptft.report.assembly.quadrants import quadrant_plane
         from vptft.report.assembly.recipes import fairness_of
 
@@ -103,9 +108,10 @@ def quadrants(
                 folder=results / "quadrants" if results else None,
             )
         }
+        networks = outcomes_of(pairs, seed=seed, folder=results / "outcomes" if results else None)
         for confound in fairness_of(pairs, folder=results / "fairness" if results else None).differences():
             say(f"warning: the two sides differ in more than the method: {confound}")
-    _tell(planes, reference, out, json)
+    _tell(planes, networks, reference, out, json)
 
 
 def _distances(
@@ -152,8 +158,11 @@ def _disparities(pairs: "Sequence[RunPair]", network: "Extractor", seed: int, re
     return dict(zip(scores["task"], scores["disparity"].astype(float), strict=True))
 
 
-def _tell(planes: "Mapping[str, Quadrants]", reference: str, out: Path | None, json: bool) -> None:
-    """Write tables, findings and figures of every plane."""
+def _tell(
+    planes: "Mapping[str, Quadrants]", networks: "Outcomes | None", reference: str, out: Path | None, json: bool
+) -> None:
+    """Write tables, findings and figures of every plane; of few networks, what each pair of them is right on."""
+    from vptft.evidence.verdicts import SEEDS_FOR_A_VERDICT
     from vptft.report.figures.distance_bars import draw_distance_bars
     from vptft.report.figures.gaps import draw_gaps
     from vptft.report.figures.quadrants import COLUMN, draw_quadrants
@@ -175,8 +184,12 @@ def _tell(planes: "Mapping[str, Quadrants]", reference: str, out: Path | None, j
                 f"[{row['low']:.0%}, {row['high']:.0%}] of {row['n']} unseen tasks; always VPT {row['always_vpt']:.0%}"
             )
     if json:
-        write_json({name: all_of(result, "predictions") for name, result in planes.items()})
+        told = {name: all_of(result, "predictions") for name, result in planes.items()}
+        write_json(told if networks is None else {**told, "outcomes": all_of(networks)})
         return
     for name, result in planes.items():
         write_table(result.frame()[list(SHOWN)], as_json=False, title=name if len(planes) > 1 else "")
         write_findings(result.findings())
+    if networks is not None and networks.frame().groupby("task")["seed"].count().min() < SEEDS_FOR_A_VERDICT:
+        title = "Image by image: these networks alone, for too few of them bear a verdict on their methods"
+        write_table(networks.frame()[list(OUTCOMES)], as_json=False, title=title)

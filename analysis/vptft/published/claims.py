@@ -19,7 +19,7 @@ RUNS_A_CELL = 5
 DENIED: dict[Verdict, Verdict] = {"supported": "refuted", "refuted": "supported"}
 COPIED = ("hypothesis", "statement", "verdict", "reason", "unit", "effect", "low", "high", "p", "p_adjusted", "n")
 ASKED = ("key", "label", "family", "hypothesis", "claim", "tables", "predicted", "denied", "unit")
-COUNTED = ("n", "won", "tied", "lost", "p", "p_ranks", "p_signs", "smallest_p", "detectable", "method")
+COUNTED = ("n", "won", "tied", "lost", "p", "p_ranks", "p_signs", "smallest_p", "detectable", "wins_needed", "method")
 COLUMNS = (
     *ASKED, "statement", "effect", "low", "high", *COUNTED[:-1], "p_adjusted", "p_ranks_adjusted", "p_signs_adjusted",
     "verdict", "reason", "method",
@@ -40,8 +40,9 @@ class Published(Result):
         :func:`~vptft.published.comparisons.summaries`.
     claims
         One row a claim, with ``family`` (paper, added, none), the finding's columns, the same claim by ``p_ranks`` and
-        ``p_signs`` with their own corrections, ``smallest_p`` (that so many tasks can give at all) and
-        ``detectable`` (the mean effect that they find in four of five studies, given their spread).
+        ``p_signs`` with their own corrections, ``smallest_p`` (that so many tasks can give at all), ``detectable``
+        (the mean effect that they find in four of five studies, given their spread) and ``wins_needed`` (of the untied
+        tasks, for a sign test below 5%).
 
     Notes
     -----

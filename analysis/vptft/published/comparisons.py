@@ -17,7 +17,7 @@ from vptft.evidence.statistics.paired import (
     signed_rank,
     welch_interval,
 )
-from vptft.evidence.statistics.power import detectable, smallest_p
+from vptft.evidence.statistics.power import detectable, smallest_p, wins_needed
 from vptft.evidence.statistics.resampling import Interval
 from vptft.published.tables import BLOCK, GROUPS, Tables, gaps
 
@@ -51,6 +51,9 @@ class Measured:
         That ``p`` could be at least, with so many differences that are not 0.
     detectable
         Mean effect that four of five such studies would find, given this spread between tasks; NaN for other effects.
+    wins_needed
+        Of the untied tasks, for a sign test below 5% before correction; NaN where none is enough, and for other
+        effects.
     method
         What made the interval and ``p``.
     """
@@ -66,6 +69,7 @@ class Measured:
     smallest_p: float
     method: str
     detectable: float = float("nan")
+    wins_needed: float = float("nan")
 
 
 def all_gaps(tables: Tables) -> pd.DataFrame:
@@ -138,15 +142,24 @@ def mean_slope(frame: pd.DataFrame) -> Measured:
     return of_differences(slopes(frame)["slope"].to_numpy(), "slope of each task, mean, t interval, sign-flip")
 
 
-def share_behind(frame: pd.DataFrame) -> Measured:
-    """Share of the untied tasks with a gap below 0, less one half, with Clopper and Pearson's interval, in percent."""
-    values = frame["gap_points"].to_numpy()
-    won, tied, lost = _counts(values)
-    share = share_interval(lost, won + lost)
+def share_passed(frame: pd.DataFrame) -> Measured:
+    """Share of the tasks in which the gap turns from not below 0 to below it, less one half, in percent.
+
+    ``frame`` holds tasks at several sizes; asked are those at the smallest and the largest. Whoever is ahead in between
+    makes no difference, and a task that was behind from the start has passed nothing. With Clopper and Pearson's
+    interval; ``won`` counts the tasks that were passed, ``lost`` the others.
+    """
+    images = frame["images"]
+    first = frame[images == images.min()].set_index("task")["gap_points"]
+    last = frame[images == images.max()].set_index("task")["gap_points"]
+    tasks = first.index.intersection(last.index)
+    passed = int(((first[tasks] >= 0) & (last[tasks] < 0)).sum())
+    others = len(tasks) - passed
+    share, test = share_interval(passed, len(tasks)), sign_test(passed, others)
     shifted = Interval(value=_above_half(share.value), low=_above_half(share.low), high=_above_half(share.high))
     return Measured(
-        effect=shifted, p=sign_test(won, lost).p, p_ranks=signed_rank(values).p, p_signs=sign_test(won, lost).p,
-        n=len(values), won=won, tied=tied, lost=lost, smallest_p=smallest_p(won + lost),
+        effect=shifted, p=test.p, p_ranks=test.p, p_signs=test.p, n=len(tasks), won=passed, tied=0, lost=others,
+        smallest_p=smallest_p(len(tasks)), wins_needed=_needed(len(tasks)),
         method="Clopper-Pearson interval, sign test",
     )  # fmt: skip
 
@@ -179,7 +192,7 @@ def of_differences(values: np.ndarray, method: str) -> Measured:
         effect=mean_interval(values), p=sign_flip(values).p, p_ranks=signed_rank(values).p,
         p_signs=sign_test(won, lost).p, n=len(values), won=won, tied=tied, lost=lost,
         smallest_p=smallest_p(won + lost), detectable=detectable(len(values), float(values.std(ddof=1))),
-        method=method,
+        wins_needed=_needed(won + lost), method=method,
     )  # fmt: skip
 
 
@@ -193,6 +206,11 @@ def _of_one_test(effect: Interval, p: float, values: np.ndarray, smallest: float
 
 def _counts(values: np.ndarray) -> tuple[int, int, int]:
     return int(np.sum(values > 0)), int(np.sum(values == 0)), int(np.sum(values < 0))
+
+
+def _needed(untied: int) -> float:
+    enough = wins_needed(untied)
+    return float("nan") if enough is None else enough
 
 
 def _above_half(share: float) -> float:

@@ -19,7 +19,7 @@ from vptft.published.comparisons import (
     mean_slope,
     paired_change,
     rank_correlation,
-    share_behind,
+    share_passed,
 )
 from vptft.published.tables import MAE, MOCO, SUPERVISED, SWIN, VIT, chosen
 
@@ -151,11 +151,11 @@ QUESTIONS: tuple[Question, ...] = (
         region=None,
     ),
     Question(
-        key="crossing", label="FT ahead at 10,000", family="paper", hypothesis="W3",
+        key="crossing", label="FT passes VPT by 10,000", family="paper", hypothesis="W3",
         claim="FT passes VPT in 9 of 12 plotted tasks",
         tables="5, 6",
-        statement="At n = 10,000 FT is ahead in {lost} of {n} printed tasks, VPT in {won}; share above one half",
-        measure=lambda gaps, fids: share_behind(chosen(gaps, **LARGEST)), predicted=1, unit="% of tasks", region=None,
+        statement="From n = 400 to 10,000 FT passes VPT in {won} of {n} printed tasks; share above one half",
+        measure=lambda gaps, fids: share_passed(chosen(gaps, **SIZES)), predicted=1, unit="% of tasks", region=None,
     ),
     Question(
         key="mixed", label="VPT − Mixed", family="paper", hypothesis="Y2",

@@ -18,14 +18,18 @@ the gap between sides of the plane, within one pretraining objective, corrected 
 with :math:`G_{od}` the mean gap of the tasks whose objective o and data d are near (N) or far (F): an interaction, not
 a main effect. Whether the paper's rule foretells a winner is judged on tasks that the boundary was not fitted to.
 
-**How it misleads.** With one seed the interval holds the test images alone, and there is no verdict. Tasks that share
+Beside it, of each pair of networks, the images that only one of both is right on, with McNemar's mid-p, or sign flips
+of whole groups where images share a photograph.
+
+**How it misleads.** With one seed the interval holds the test images alone, and there is no verdict; what a pair of
+networks is right on says nothing of the next pair that is trained. Tasks that share
 scenes or photographs are less than independent. With the median as boundary, near and far depend on which tasks are
 there.
 
 **Command.** ``vptft-analyze quadrants checkpoints/suite --reference imagenet -o reports/mine``
 
 **Reference.** :py:mod:`vptft.when.quadrants.plane`, :py:mod:`vptft.when.quadrants.claims`,
-:py:mod:`vptft.when.quadrants.boundaries`
+:py:mod:`vptft.when.quadrants.boundaries`, :py:mod:`vptft.when.quadrants.outcomes`
 
 The committed suite
 -------------------

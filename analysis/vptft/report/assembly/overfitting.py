@@ -13,8 +13,9 @@ from vptft.checkpoints.listed import OURS, ListedRun
 from vptft.checkpoints.native import Run, find_runs
 from vptft.checkpoints.trees import list_runs
 from vptft.errors import CheckpointError, DataError, VptftError
+from vptft.report.assembly.outcomes import paired_images
 from vptft.report.assembly.saved import identity, saved_or
-from vptft.report.assembly.studies import NO_CHOICES, paired_images, task_group
+from vptft.report.assembly.studies import NO_CHOICES, task_group
 from vptft.storage import key_of
 from vptft.tuning.loop import kept_epoch
 from vptft.tuning.settings import TrainSettings

@@ -10,7 +10,7 @@ from vptft.checkpoints.pairs import RunPair, require_one_setting
 from vptft.data import registry
 from vptft.data.tasks import NEAR_OBJECTIVES
 from vptft.errors import SettingsError, VptftError
-from vptft.evidence.statistics.resampling import PairedDraw
+from vptft.report.assembly.outcomes import paired_images
 from vptft.report.assembly.saved import identity, saved_or
 from vptft.when.distribution.distance import SetDistance
 from vptft.when.quadrants import plane
@@ -58,9 +58,6 @@ def _task_pair(pairs: Sequence[RunPair], result: SetDistance, disparity: float) 
             "Convert its checkpoints with --task and the name of a task that `tasks list` knows.",
         )
     outcomes = [(pair.vpt.predictions(), pair.ft.predictions()) for pair in pairs]
-    for ours, theirs in outcomes:
-        if not np.array_equal(ours.ids, theirs.ids):
-            raise SettingsError(f"{info.task}: the VPT and FT runs were tested on different images.")
     return TaskPair(
         task=info.task,
         objective=info.objective,
@@ -71,10 +68,7 @@ def _task_pair(pairs: Sequence[RunPair], result: SetDistance, disparity: float) 
         measure_name=result.measure_name,
         group=info.appearance or _group_of(info.task),
         disparity=disparity,
-        draws=tuple(
-            PairedDraw(differences=ours.correct.astype(float) - theirs.correct, groups=ours.groups)
-            for ours, theirs in outcomes
-        ),
+        draws=tuple(paired_images(ours, theirs, info.task) for ours, theirs in outcomes),
         accuracy_vpt=float(np.mean([ours.accuracy for ours, _ in outcomes])),
         accuracy_ft=float(np.mean([theirs.accuracy for _, theirs in outcomes])),
         few_groups=info.few_groups,

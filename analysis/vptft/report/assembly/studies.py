@@ -5,18 +5,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from vptft.checkpoints.native import Predictions, Run, RunInfo
+from vptft.checkpoints.native import Run, RunInfo
 from vptft.checkpoints.pairs import RunPair
 from vptft.data import registry
 from vptft.data.tasks import NEAR_OBJECTIVES
 from vptft.errors import DataError, SettingsError, UnknownNameError
-from vptft.evidence.statistics.resampling import PairedDraw
 from vptft.evidence.verdicts import REGION
 from vptft.published import tables
-from vptft.report.assembly.saved import saved_or
+from vptft.report.assembly.outcomes import paired_images
+from vptft.report.assembly.saved import identity, saved_or
 from vptft.when.datasize.cells import Cell
 from vptft.when.datasize.measure import DataSize
 from vptft.when.datasize.measure import measure as measure_sizes
@@ -67,24 +66,6 @@ def published_data_size(
     ]  # fmt: skip
     settings = {"source": "Han et al., ICLR 2024, Tables 5 and 6"}
     return measure_sizes(cells, least_sizes=least_sizes, region=region, curves=curves, seed=seed, settings=settings)
-
-
-def identity(run: Run) -> str:
-    """What makes a run this run: its tuned tensors and its settings."""
-    return f"{run.info.model_sha256} {run.info.settings.get('key')}"
-
-
-def paired_images(vpt: Predictions, ft: Predictions, task: str) -> PairedDraw:
-    """Per test image: whether VPT is right, less whether FT is.
-
-    Raises
-    ------
-    SettingsError
-        The two were tested on different images.
-    """
-    if not np.array_equal(vpt.ids, ft.ids):
-        raise SettingsError(f"{task}: the VPT and FT runs were tested on different images.")
-    return PairedDraw(differences=vpt.correct.astype(float) - ft.correct, groups=vpt.groups)
 
 
 def task_group(task: str) -> str:

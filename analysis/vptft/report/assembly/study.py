@@ -23,6 +23,7 @@ from vptft.report.assembly.features import OTHER_TASKS, FeatureSettings, feature
 from vptft.report.assembly.landscape import loss_slice
 from vptft.report.assembly.lines import lines_of
 from vptft.report.assembly.objective import objective_disparity, task_features
+from vptft.report.assembly.outcomes import outcomes_of
 from vptft.report.assembly.overfitting import calibrations, curves, explained
 from vptft.report.assembly.quadrants import quadrant_plane
 from vptft.report.assembly.recipes import fairness_of
@@ -128,6 +129,7 @@ class RunStudy:
         yield Step("recipes", 1, lambda: fairness_of(self.pairs, folder=self.results / "fairness"))
         yield Step("distances", 20, self.tried("distance", self.distances))
         yield Step("quadrants", 2, self.tried("quadrants", self.quadrants))
+        yield Step("image by image", 1, self.tried("outcomes", self.outcomes))
         yield Step("data size", 1, self.tried("datasize", self.data_size))
         yield Step("sensitivity", 1, self.tried("sensitivity", self.sensitivity))
         yield Step("curves", 2, self.tried("overfitting", self.overfitting))
@@ -214,6 +216,10 @@ class RunStudy:
         return quadrant_plane(
             self.pairs, measured, seed=self.seed, disparities=known, folder=self.results / "quadrants"
         )
+
+    def outcomes(self) -> object:
+        """Images that only one of both networks is right on."""
+        return outcomes_of(self.pairs, seed=self.seed, folder=self.results / "outcomes")
 
     def data_size(self) -> object:
         """Gap against training images."""

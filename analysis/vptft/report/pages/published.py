@@ -1,7 +1,7 @@
 """The page of the paper's own tables: claims, gaps, sizes, backbones, the audit, and a user's runs beside them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +12,7 @@ from vptft.published.audit import Audit
 from vptft.published.claims import Published
 from vptft.published.questions import Family
 from vptft.published.reproduction import Reproduction
+from vptft.report.figures.datasize import draw_datasize
 from vptft.report.figures.published import (
     draw_claims,
     draw_data_size,
@@ -19,35 +20,56 @@ from vptft.report.figures.published import (
     draw_pretraining,
     draw_reproduction,
 )
+from vptft.report.figures.quadrants import draw_quadrants
 from vptft.report.figures.style import save_figure, with_interval
 from vptft.report.pages import published_words as words
 from vptft.report.pages.page import template
 from vptft.report.pages.shapes import Section, image_of, pairs_of, verdicts_of
+from vptft.report.pages.words import alt_quadrants
+from vptft.report.sections import datasize
 from vptft.report.sections.parts import Picture, Table
+from vptft.report.sections.quadrants import cell_table, prediction_table
 from vptft.report.tables.latex import booktabs
 from vptft.storage import read_json, write_text
+from vptft.when.datasize.measure import DataSize
+from vptft.when.quadrants.plane import Quadrants
+
+PLANES = {"quadrants-vtab": "VTAB-1k, grouped by hand", "quadrants-fgvc": "FGVC, by printed distance"}
+"""Names of the quadrants' results, and what they are of."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """Everything the page is made from; ``reproduction`` is None where no runs were given."""
+    """Everything the page is made from; ``reproduction`` is None where no runs were given.
+
+    Attributes
+    ----------
+    planes
+        Quadrants of the tables, by the names in :data:`PLANES`.
+    sizes
+        Data size in the tables.
+    """
 
     published: Published
     audit: Audit
+    planes: Mapping[str, Quadrants]
+    sizes: DataSize
     reproduction: Reproduction | None
     provenance: Mapping[str, Any]
 
     def results(self) -> Iterator[Result]:
         """Give every result, in the order of the page."""
-        yield from filter(None, (self.published, self.audit, self.reproduction))
+        yield from filter(None, (self.published, *self.planes.values(), self.sizes, self.audit, self.reproduction))
 
 
 def load_printed(results: Path) -> Printed:
-    """Read the results saved below ``results``: ``published``, ``audit``, and ``reproduction`` where it is there."""
+    """Read the results saved below ``results``: all that :class:`Printed` holds, ``reproduction`` where it is there."""
     own = results / "reproduction"
     return Printed(
         published=Published.load(results / "published"),
         audit=Audit.load(results / "audit"),
+        planes={name: Quadrants.load(results / name) for name in PLANES},
+        sizes=DataSize.load(results / "datasize"),
         reproduction=Reproduction.load(own) if (own / "result.json").is_file() else None,
         provenance=read_json(results / "provenance.json"),
     )
@@ -92,6 +114,15 @@ def pictures(printed: Printed) -> Iterator[Picture]:
         alt="Gap VPT minus FT of each VTAB-1k task in points, by group; every number stands in the figure.",
     )  # fmt: skip
     yield Picture(
+        name="quadrants-fgvc", figure=draw_quadrants(printed.planes["quadrants-fgvc"]),
+        caption=words.CAPTION_PLANE, alt=alt_quadrants(printed.planes["quadrants-fgvc"].frame()),
+    )  # fmt: skip
+    yield Picture(
+        name="datasize", figure=draw_datasize(printed.sizes), caption=words.CAPTION_CROSSINGS,
+        alt="Gap of VPT and FT against training images, with its fitted line and crossing, one panel a task; the "
+        "crossings are in the table.",
+    )  # fmt: skip
+    yield Picture(
         name="data-size", figure=draw_data_size(result), caption=words.CAPTION_SIZES,
         alt="Accuracy of VPT and FT against training images, one panel a task; numbers are in gaps.csv of the results.",
     )  # fmt: skip
@@ -120,6 +151,7 @@ def tables(printed: Printed) -> dict[str, tuple[Table, pd.DataFrame]]:
         "tests": (_tests(asked["paper"]), asked["paper"]),
         "added": (_claims(asked["added"], ADDED), asked["added"]),
         "summaries": (_summaries(result.summaries), result.summaries),
+        **_when(printed),
         "audit": (_audit(found[~percents & ~rounding], DIFFERENT), found[~percents & ~rounding]),
         "audit-percents": (_audit(found[percents], PERCENTS), found[percents]),
         "audit-rounding": (_audit(found[rounding], ROUNDING), found[rounding]),
@@ -144,8 +176,11 @@ ROUNDING = "Differences that rounding of the cells can explain."
 def _sections(printed: Printed, drawn: list[Picture], figures: Path, told: Mapping[str, Table]) -> Iterator[Section]:
     belongs = {
         "claims": ("unsupported", "supported", "tests", "added"), "gaps": ("summaries",),
+        "plane": ("quadrants-vtab", "rule-vtab", "quadrants-fgvc", "rule-fgvc"),
+        "data-size": ("crossings", "crossings-groups"),
         "audit": ("audit", "audit-percents", "audit-rounding"), "reproduction": ("reproduction",),
     }  # fmt: skip
+    shown = {"plane": ("quadrants-fgvc",), "data-size": ("data-size", "datasize")}
     paper = printed.published.claims[printed.published.claims["family"] == "paper"]
     notes = {
         "claims": words.family_notes(paper),
@@ -156,10 +191,23 @@ def _sections(printed: Printed, drawn: list[Picture], figures: Path, told: Mappi
             continue
         yield Section(
             key=key, heading=heading,
-            images=[image_of(picture, saved=figures) for picture in drawn if picture.name == key],
+            images=[image_of(picture, saved=figures) for picture in drawn if picture.name in shown.get(key, (key,))],
             tables=[told[name] for name in belongs.get(key, ())], notes=notes.get(key, []), missing="",
             caution=words.CAUTIONS[key],
         )  # fmt: skip
+
+
+def _when(printed: Printed) -> dict[str, tuple[Table, pd.DataFrame]]:
+    """Give the tables of the plane and of data size, which pages of runs have too."""
+    told: dict[str, tuple[Table, pd.DataFrame]] = {}
+    for name, plane in printed.planes.items():
+        cells, rule = (
+            replace(table, caption=f"{PLANES[name]}. {table.caption}")
+            for table in (cell_table(plane.cells), prediction_table(plane.predictions))
+        )
+        told |= {name: (cells, plane.cells), name.replace("quadrants", "rule"): (rule, plane.predictions)}
+    tasks, groups = datasize.ANALYSIS.tables([printed.sizes])
+    return told | {"crossings": (tasks, printed.sizes.tasks), "crossings-groups": (groups, printed.sizes.groups)}
 
 
 def _claims(claims: pd.DataFrame, caption: str) -> Table:
@@ -185,16 +233,18 @@ def _tests(claims: pd.DataFrame) -> Table:
     rows = [
         [
             row["claim"], *(words.p_value(row[name]) for name in words.ADJUSTED), words.p_value(row["smallest_p"]),
-            "" if pd.isna(row["detectable"]) else f"{row['detectable']:.1f}", row["method"],
+            "" if pd.isna(row["detectable"]) else f"{row['detectable']:.1f}",
+            "" if pd.isna(row["wins_needed"]) else f"{row['won']:.0f} of {row['wins_needed']:.0f}", row["method"],
         ]
         for row in claims.to_dict("records")
     ]  # fmt: skip
     return Table(
         caption="The same claims by three tests, each corrected over the family; the smallest p that so many tasks can "
-        "give before correction; and the smallest mean effect that four of five such studies would find before "
-        "correction, given this spread between tasks. Verdicts are by the first.",
-        columns=["claim", "mean", "ranks", "signs", "smallest p", "would be found", "how"],
-        rows=rows, numbers=frozenset(range(1, 6)),
+        "give before correction; the smallest mean effect that four of five such studies would find before "
+        "correction, given this spread between tasks; and wins, of those that a sign test of so many untied tasks "
+        "needs. Verdicts are by the first.",
+        columns=["claim", "mean", "ranks", "signs", "smallest p", "would be found", "wins", "how"],
+        rows=rows, numbers=frozenset(range(1, 7)),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ QUESTION = (
 HEADINGS = {
     "claims": "What the tables do and do not show",
     "gaps": "Who wins where",
+    "plane": "By distance and objective",
     "data-size": "Training images",
     "backbones": "Backbones side by side",
     "audit": "Does the arithmetic agree with itself?",
@@ -34,6 +35,9 @@ CAUTIONS = {
     "gaps": "A gap here is a difference of two rounded means: 0.1 points can be rounding. VPT was searched over prompt "
     "lengths that FT does not have. Tasks are grouped by hand, and two of them can share images (CLEVR, dSprites, "
     "SmallNORB), which makes them less than two.",
+    "plane": "Distances are printed for FGVC alone, whose objectives are all near. VTAB-1k is in the quadrants by the "
+    "paper's grouping: Specialized for far data, Structured for a far objective, which tells nothing of their data. A "
+    "rule that names VPT nearly everywhere is right as often as VPT wins.",
     "data-size": "One draw of training images a size, and no spread between draws is printed: a crossing can be the "
     "draw. The axis of each panel is its own. Five tasks are printed at two sizes only and have no slope.",
     "backbones": "One scale for all: gaps of a point are hardly seen. Backbones differ in more than their pretraining "
@@ -53,6 +57,14 @@ CAPTION_GAPS = (
 CAPTION_SIZES = (
     "Accuracy against training images, one panel a task, each with its own axis; Tables 5 and 6, sizes 400, 800, 5,000 "
     "and 10,000 where they are printed. At 800 the numbers are those of Tables 1 and 2."
+)
+CAPTION_PLANE = (
+    "FGVC, full training sets: the printed FID to ImageNet, who wins, by how much; five tasks, means of five "
+    "trainings, no interval."
+)
+CAPTION_CROSSINGS = (
+    "The same numbers with the gap below: the line fitted to it, and on the zero line the sizes at which it may be "
+    "zero (bar) and n* (diamond), where there are."
 )
 CAPTION_BACKBONES = "VPT minus FT on the same 19 tasks from four backbones (Tables 1, 2 and 7 to 15)."
 SUMMARY_NAMES = {"ft_then_pt": "FT-then-PT", "vpt": "VPT", "ft": "FT", "mixed": "Mixed", "lora": "LoRA"}

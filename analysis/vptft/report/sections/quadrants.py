@@ -42,9 +42,9 @@ def _pictures(results: Sequence[Quadrants], context: Context) -> Iterator[Pictur
 def _tables(results: Sequence[Quadrants]) -> list[Table]:
     made = []
     for result in results:
-        made += [_task_table(result.frame()), _cell_table(result.cells)]
+        made += [task_table(result.frame()), cell_table(result.cells)]
         if len(result.predictions):
-            made.append(_prediction_table(result.predictions))
+            made.append(prediction_table(result.predictions))
     return made
 
 
@@ -66,7 +66,8 @@ def _notes(results: Sequence[Quadrants]) -> list[str]:
     return told
 
 
-def _task_table(frame: pd.DataFrame) -> Table:
+def task_table(frame: pd.DataFrame) -> Table:
+    """Each task with its gap and its place in the plane."""
     known = frame["disparity"].notna().any()
     rows = [
         [
@@ -106,7 +107,8 @@ def _task_table(frame: pd.DataFrame) -> Table:
     )
 
 
-def _cell_table(cells: pd.DataFrame) -> Table:
+def cell_table(cells: pd.DataFrame) -> Table:
+    """The four quadrants: who is ahead in each."""
     rows = [
         [
             words.side(row["objective_is_far"], row["data_is_far"]), row["predicted"].upper(), str(row["n_tasks"]),
@@ -132,7 +134,8 @@ def _with_bounds(row: Mapping[Any, Any]) -> str:
     return f"{row['value']:.4g}{bounds}"
 
 
-def _prediction_table(predictions: pd.DataFrame) -> Table:
+def prediction_table(predictions: pd.DataFrame) -> Table:
+    """Whether the paper's rule names winners of tasks it has not seen."""
     rows = [
         [
             row["boundary"], _with_bounds(row), str(row["n"]), str(row["ties"]),

@@ -17,6 +17,7 @@ from vptft.report.sections import (
     landscape,
     lines,
     objective,
+    outcomes,
     overfitting,
     overfitting_gap,
     preservation,
@@ -32,7 +33,7 @@ ENTRY_POINTS = "vptft.analyses"
 BUILT_IN: tuple[Analysis[Any], ...] = tuple(
     module.ANALYSIS
     for module in (
-        quadrants, distance, objective, datasize, sensitivity,
+        quadrants, outcomes, distance, objective, datasize, sensitivity,
         overfitting, calibration, overfitting_gap, regularisation, landscape, lines, curvature, escape,
         features, preservation,
         attention, attention_viewer, attention_scores,

@@ -14,7 +14,7 @@ from vptft.data.tasks import NEAR_OBJECTIVES
 from vptft.errors import CheckpointError, VptftError
 from vptft.evidence.statistics.components import components
 from vptft.report.assembly.advice.tasks import Scheme, looked_ahead, predictors
-from vptft.report.assembly.studies import paired_images
+from vptft.report.assembly.outcomes import paired_images
 from vptft.when.quadrants.boundaries import median
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from vptft.checkpoints.native import load_run
+from vptft.published.reproduction import Reproduction
 
 
 @pytest.fixture
@@ -50,6 +51,23 @@ def test_quadrants_write_figures_for_one_column_and_for_two(call, both, squares,
     names = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
     assert names == {"gaps", "quadrants", "quadrants-column", "distance-bars", "distance-bars-column"}
     assert (tmp_path / "out" / "results" / "objective" / "result.json").is_file()
+
+
+def test_runs_are_laid_over_the_published_numbers(call, both, squares, tmp_path):
+    arguments = ("--reference", squares, "--extractor", "tiny:32", "--images", 20, "--no-disparity")
+    result = call("quadrants", both, *arguments, "--compare", "published", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "Reproduced: the 95% interval of own minus printed" in result.stdout
+    frame = Reproduction.load(tmp_path / "out" / "results" / "reproduction").frame()
+    assert set(frame["outcome"]) == {"not applicable"}
+    assert frame["own"].notna().all()
+
+
+def test_what_is_no_run_is_not_compared(call, tmp_path):
+    for source in ("--published", tmp_path / "mine.csv"):
+        result = call("quadrants", source, "--compare", "published")
+        assert result.exit_code == 2
+        assert "only runs can be compared" in result.stderr
 
 
 def test_quadrants_of_the_papers_tables(parsed, call, tmp_path):

@@ -53,7 +53,9 @@ def test_why_takes_no_images_or_enough_of_them(parsed, both, tmp_path, call):
     assert few.exit_code == 2
     assert "5 is neither 0 nor at least 30" in few.stderr
     out = tmp_path / "none"
-    parsed("why", both, "--reference", "squares", "--images", "0", "--no-pdf", "-o", out)
+    more = ("--images", "0", "--compare", "published")
+    parsed("why", both, "--reference", "squares", *more, "--no-pdf", "-o", out)
+    assert "Beside the published numbers" in (out / "index.html").read_text(encoding="utf-8")
     assert (out / "results" / "attention").is_dir()
     assert not (out / "results" / "attention-scores").exists()
     assert not (out / "results" / "features").exists()

@@ -9,6 +9,8 @@ import pytest
 from report.builders import HOSTILE, save_study
 from vptft.published import audit, claims
 from vptft.published.tables import load
+from vptft.report.assembly.quadrant_tables import published_planes
+from vptft.report.assembly.studies import published_data_size
 from vptft.report.pages.published import Printed
 from vptft.report.pages.published import tables as published_tables
 from vptft.report.pages.report import tables
@@ -39,7 +41,14 @@ def study(tmp_path_factory):
 def every_table(study):
     printed = load()
     told = published_tables(
-        Printed(published=claims.measure(printed), audit=audit.measure(printed), reproduction=None, provenance={})
+        Printed(
+            published=claims.measure(printed),
+            audit=audit.measure(printed),
+            reproduction=None,
+            provenance={},
+            planes=published_planes(boundary=None, seed=0),
+            sizes=published_data_size(),
+        )
     )
     return [*tables(study), *((name, table) for name, (table, _) in told.items())]
 

@@ -68,6 +68,15 @@ Venue = Annotated[
     typer.Option(help="Draw figures for that venue's column or text width and letters.", callback=_drawn_for),
 ]
 """A command that takes it draws for the venue, without reading it."""
+Compare = Annotated[
+    Literal["published"] | None,
+    typer.Option(help="Lay the runs over the numbers that the paper prints, and test whether they reproduce them."),
+]
+LAID_OVER = (
+    "task", "method", "n_train", "n_seeds", "own", "printed", "difference_points", "low_points", "high_points",
+    "p_adjusted", "outcome", "reason",
+)  # fmt: skip
+"""Columns of runs beside the published numbers that are drawn; JSON has them all."""
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.", callback=_usable)]
 BackboneName = Annotated[
     str, typer.Option("--backbone", help="dinov2-s, timm/NAME, or ARCHITECTURE@FILE (see `backbones`).")

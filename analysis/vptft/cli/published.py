@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vptft.cli.options import (
+    LAID_OVER,
     Json,
     Out,
     Venue,
@@ -19,10 +20,6 @@ from vptft.cli.options import (
 )  # fmt: skip
 
 SHOWN = ("family", "hypothesis", "claim", "effect", "low", "high", "unit", "n", "p", "p_adjusted", "verdict")
-SHOWN_RUNS = (
-    "task", "method", "n_train", "n_seeds", "own", "printed", "difference_points", "low_points", "high_points",
-    "p_adjusted", "outcome", "reason",
-)  # fmt: skip
 """Columns of the drawn tables; JSON has them all."""
 
 
@@ -60,9 +57,10 @@ def claims(
     """
     from vptft.checkpoints.native import find_runs
     from vptft.provenance import provenance
-    from vptft.published import audit, claims, reproduction, tables
+    from vptft.published import audit, claims, tables
     from vptft.report.assembly import studies
     from vptft.report.assembly.quadrant_tables import published_planes
+    from vptft.report.assembly.reproduction import reproduction_of
     from vptft.report.pages.published import build_published
     from vptft.storage import write_json as save_json
 
@@ -70,7 +68,7 @@ def claims(
         refuse_page_of("why", out / "results" / "study.json")
     printed = tables.load()
     result = claims.measure(printed)
-    own = reproduction.measure(reproduction.own_accuracies(find_runs(runs)), printed) if runs else None
+    own = reproduction_of(find_runs(runs)) if runs else None
     if out:
         result.save(out / "results" / "published")
         audit.measure(printed).save(out / "results" / "audit")
@@ -86,7 +84,7 @@ def claims(
         return
     write_table(result.claims[list(SHOWN)], as_json=False, title=str(result.settings["rule"]))
     if own:
-        write_table(own.frame()[list(SHOWN_RUNS)], as_json=False, title=reproduction.RULE)
+        write_table(own.frame()[list(LAID_OVER)], as_json=False, title=str(own.settings["rule"]))
 
 
 @app.command("audit")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vptft.cli.options import (
+    LAID_OVER,
+    Compare,
     Device,
     Json,
     Out,
@@ -23,9 +25,9 @@ from vptft.cli.options import (
 
 if TYPE_CHECKING:
     from vptft.checkpoints.pairs import RunPair
+    from vptft.evidence.results import Result
     from vptft.features.extractors import Extractor
     from vptft.when.distribution.distance import SetDistance
-    from vptft.when.quadrants.outcomes import Outcomes
     from vptft.when.quadrants.plane import Quadrants
 
 SHOWN = (
@@ -57,6 +59,7 @@ def quadrants(
         Literal["design", "median", "fitted"] | None,
         typer.Option(help="What parts near from far data; the design's where there is one, else the median."),
     ] = None,
+    compare: Compare = None,
     seed: Seed = 0,
     device: Device = "cpu",
     venue: Venue = None,
@@ -67,7 +70,8 @@ def quadrants(
 
     A CSV has the columns task, accuracy_vpt, accuracy_ft (percent), distance, objective_is_far (true or false), and
     may have disparity, group, objective, pretraining, measure, and n_seeds, the trainings behind each accuracy, without
-    which there is no verdict. With `-o` figures come for one column and for two.
+    which there is no verdict; or seed, with a row a task and training, which gives each gap its interval. With `-o`
+    figures come for one column and for two.
 
     Examples: `vptft-analyze quadrants checkpoints/quickstart -o reports/mine`, `vptft-analyze quadrants --published`,
     `vptft-analyze quadrants mine.csv --boundary fitted`
@@ -75,11 +79,13 @@ def quadrants(
     from vptft.report.assembly.quadrant_tables import plane_of_csv, published_planes
 
     given = sources or []
+    if compare and (published or (given and given[0].suffix.lower() == ".csv")):
+        raise typer.BadParameter("only runs can be compared with the published numbers", param_hint="--compare")
     if published == bool(given):
         raise typer.BadParameter("give runs or a CSV, or --published, and not both")
     results = out / "results" if out else None
     planes: dict[str, Quadrants]
-    networks: Outcomes | None = None
+    beside: dict[str, Result] = {}
     if published:
         planes = published_planes(boundary=boundary, seed=seed)
         reference = ""
@@ -93,6 +99,7 @@ def quadrants(
         from vptft.report.assembly.outcomes import outcomes_of
         from vptft.report.assembly.quadrants import quadrant_plane
         from vptft.report.assembly.recipes import fairness_of
+        from vptft.report.assembly.reproduction import reproduction_of
 
         runs = find_runs(given)
         pairs = pair_runs(runs)
@@ -108,10 +115,12 @@ def quadrants(
                 folder=results / "quadrants" if results else None,
             )
         }
-        networks = outcomes_of(pairs, seed=seed, folder=results / "outcomes" if results else None)
+        beside["outcomes"] = outcomes_of(pairs, seed=seed, folder=results / "outcomes" if results else None)
+        if compare:
+            beside["reproduction"] = reproduction_of(runs, folder=results / "reproduction" if results else None)
         for confound in fairness_of(pairs, folder=results / "fairness" if results else None).differences():
             say(f"warning: the two sides differ in more than the method: {confound}")
-    _tell(planes, networks, reference, out, json)
+    _tell(planes, beside, reference, out, json)
 
 
 def _distances(
@@ -159,7 +168,7 @@ def _disparities(pairs: "Sequence[RunPair]", network: "Extractor", seed: int, re
 
 
 def _tell(
-    planes: "Mapping[str, Quadrants]", networks: "Outcomes | None", reference: str, out: Path | None, json: bool
+    planes: "Mapping[str, Quadrants]", beside: "Mapping[str, Result]", reference: str, out: Path | None, json: bool
 ) -> None:
     """Write tables, findings and figures of every plane; of few networks, what each pair of them is right on."""
     from vptft.evidence.verdicts import SEEDS_FOR_A_VERDICT
@@ -185,11 +194,16 @@ def _tell(
             )
     if json:
         told = {name: all_of(result, "predictions") for name, result in planes.items()}
-        write_json(told if networks is None else {**told, "outcomes": all_of(networks)})
+        write_json({**told, **{name: all_of(result) for name, result in beside.items()}})
         return
     for name, result in planes.items():
         write_table(result.frame()[list(SHOWN)], as_json=False, title=name if len(planes) > 1 else "")
         write_findings(result.findings())
-    if networks is not None and networks.frame().groupby("task")["seed"].count().min() < SEEDS_FOR_A_VERDICT:
-        title = "Image by image: these networks alone, for too few of them bear a verdict on their methods"
-        write_table(networks.frame()[list(OUTCOMES)], as_json=False, title=title)
+    if "outcomes" in beside:
+        networks = beside["outcomes"].frame()
+        if networks.groupby("task")["seed"].count().min() < SEEDS_FOR_A_VERDICT:
+            title = "Image by image: these networks alone, for too few of them bear a verdict on their methods"
+            write_table(networks[list(OUTCOMES)], as_json=False, title=title)
+    if "reproduction" in beside:
+        laid_over = beside["reproduction"]
+        write_table(laid_over.frame()[list(LAID_OVER)], as_json=False, title=str(laid_over.settings["rule"]))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vptft.cli.options import (
+    Compare,
     Device,
     Json,
     Runs,
@@ -46,6 +47,7 @@ def why(
         bool,
         typer.Option("--thorough", help="Also what takes hours: lines between solutions, curvature, the escape test."),
     ] = False,
+    compare: Compare = None,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "VPT or full finetuning: when, and why?",
     venue: Annotated[
         Literal["neurips", "iclr", "icml", "cvpr"] | None,
@@ -81,6 +83,7 @@ def why(
         seed=seed,
         disparity=True,
         thorough=thorough,
+        compared_with_paper=compare is not None,
         sizes=Sizes(features=images, scores=images),
     )
     say_unpaired(study.runs, study.pairs)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from vptft.errors import DataError
 from vptft.report.assembly.quadrant_tables import plane_of_csv, published_planes
@@ -58,7 +59,7 @@ def test_a_table_may_say_more(tmp_path):
     [
         (["a,x,60,5,near"], r"row 2: 'x' is no number"),
         (["a,70,600,5,near"], r"row 2: 600 is no accuracy in percent"),
-        (["a,70,60,5,near", "a,70,60,5,near"], "names 'a' twice"),
+        (["a,70,60,5,near", "a,70,60,5,near"], "names task 'a' twice"),
         (["a,70,60,5,near", "b,70,60,5,perhaps"], "row 3: objective_is_far is 'perhaps'"),
         (["a,70,60,far-away,near"], "'far-away' is no number"),
         (["a,70,60,5,near,2.5"], "n_seeds is '2.5'; it must be a whole number"),
@@ -67,6 +68,25 @@ def test_a_table_may_say_more(tmp_path):
 def test_what_cannot_be_read_is_said(tmp_path, rows, match):
     with pytest.raises(DataError, match=match):
         plane(tmp_path, *rows, header=f"{HEADER},n_seeds" if rows[0].count(",") > 4 else HEADER)
+
+
+def test_trainings_of_a_task_give_its_gap_an_interval(tmp_path):
+    rows = [f"a,{seed},{vpt},{ft},5,near" for seed, vpt, ft in ((0, 71, 70), (1, 74, 70), (2, 73, 71))]
+    rows += ["b,0,50,61,6,far", "b,1,50,60,6,far"]
+    frame = plane(tmp_path, *rows, header="task,seed," + HEADER.removeprefix("task,")).frame()
+    gap = stats.ttest_1samp([1, 4, 2], 0).confidence_interval()
+    assert frame["n_seeds"].tolist() == [3, 2]
+    found = frame.loc[0, ["gap_points", "low_points", "high_points", "accuracy_vpt"]].tolist()
+    assert found == pytest.approx([7 / 3, gap.low, gap.high, 218 / 300])
+    assert frame["winner"].tolist() == ["uncertain", "ft"]
+
+
+def test_trainings_of_one_task_agree_on_what_the_task_is(tmp_path):
+    header = "task,seed," + HEADER.removeprefix("task,")
+    with pytest.raises(DataError, match="row 3: distance of 'a' is '6', in another row '5'"):
+        plane(tmp_path, "a,0,71,70,5,near", "a,1,71,70,6,near", header=header)
+    with pytest.raises(DataError, match="names task 'a' seed '0' twice"):
+        plane(tmp_path, "a,0,71,70,5,near", "a,0,71,70,5,near", header=header)
 
 
 def test_a_table_without_its_columns_and_no_table_are_refused(tmp_path):

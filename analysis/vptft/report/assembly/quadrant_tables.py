@@ -1,6 +1,7 @@
 """Tasks for the quadrants that are no runs: a table of accuracies, or the paper's own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ TRUE, FALSE = ("true", "1", "yes", "far"), ("false", "0", "no", "near")
 def plane_of_csv(path: Path, *, boundary: Kind | None, seed: int) -> Quadrants:
     """Quadrants of a table with a row a task, accuracies in percent; an empty distance is unknown.
 
+    With a column ``seed`` there is a row a task and training, and gaps get intervals over trainings.
+
     Raises
     ------
     DataError
-        When the file is no table, lacks a column, names a task twice, or holds what is no number.
+        When the file is no table, lacks a column, names a task (and seed) twice, says different things of one task, or
+        holds what is no number.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -32,10 +36,18 @@ def plane_of_csv(path: Path, *, boundary: Kind | None, seed: int) -> Quadrants:
         raise DataError(f"{path} could not be read as a table: {error}") from error
     if missing := [name for name in NEEDED if name not in table]:
         raise DataError(f"{path} lacks the columns {missing}; it has {list(table)}.", f"Needed: {', '.join(NEEDED)}.")
-    keys = table[["task", *(["pretraining"] if "pretraining" in table else [])]]
+    of_task = ["task", *(["pretraining"] if "pretraining" in table else [])]
+    keys = table[[*of_task, *(["seed"] if "seed" in table else [])]]
     if keys.duplicated().any():
-        raise DataError(f"{path} names {table['task'][keys.duplicated()].iloc[0]!r} twice.")
-    pairs = [_pair(row, f"{path}, row {i}") for i, row in enumerate(table.to_dict("records"), start=2)]
+        twice = " ".join(f"{name} {value!r}" for name, value in keys[keys.duplicated()].iloc[0].items())
+        raise DataError(f"{path} names {twice} twice.", "Trainings of one task are told apart by a column `seed`.")
+    rows = [(row, f"{path}, row {i}") for i, row in enumerate(table.to_dict("records"), start=2)]
+    if "seed" not in table:
+        return measure([_pair(*row) for row in rows], boundary=boundary, seed=seed, settings={"source": path.name})
+    trainings: dict[tuple[str, ...], list[tuple[dict[Any, Any], str]]] = {}
+    for row in rows:
+        trainings.setdefault(tuple(row[0][name] for name in of_task), []).append(row)
+    pairs = [_of_trainings(each) for each in trainings.values()]
     return measure(pairs, boundary=boundary, seed=seed, settings={"source": path.name})
 
 
@@ -78,6 +90,20 @@ def _pair(row: Mapping[Any, Any], where: str) -> TaskPair:
         distance=_number(row["distance"], where, UNKNOWN), measure_name=row.get("measure") or "distance",
         disparity=_number(row.get("disparity", ""), where, UNKNOWN), n_seeds=_seeds(row.get("n_seeds", ""), where),
     )  # fmt: skip
+
+
+def _of_trainings(rows: Sequence[tuple[Mapping[Any, Any], str]]) -> TaskPair:
+    """One task of several trainings: what is said of the task is the same in each row."""
+    differing = {"seed", "accuracy_vpt", "accuracy_ft", "n_seeds"}
+    first = rows[0][0]
+    for row, where in rows:
+        for name, value in row.items():
+            if name not in differing and value != first[name]:
+                raise DataError(f"{where}: {name} of {row['task']!r} is {value!r}, in another row {first[name]!r}.")
+    pairs = [_pair(row, where) for row, where in rows]
+    gaps = tuple(pair.gap_points for pair in pairs)
+    vpt, ft = (sum(getattr(p, name) for p in pairs) / len(pairs) for name in ("accuracy_vpt", "accuracy_ft"))
+    return replace(pairs[0], accuracy_vpt=vpt, accuracy_ft=ft, seed_gaps=gaps, n_seeds=len(gaps))
 
 
 def _number(text: str, where: str, empty: float | None = None) -> float:

@@ -27,6 +27,7 @@ from vptft.report.assembly.outcomes import outcomes_of
 from vptft.report.assembly.overfitting import calibrations, curves, explained
 from vptft.report.assembly.quadrants import quadrant_plane
 from vptft.report.assembly.recipes import fairness_of
+from vptft.report.assembly.reproduction import reproduction_of
 from vptft.report.assembly.samples import images_up_to
 from vptft.report.pages.study import LEFT_OUT
 from vptft.storage import slug, write_json
@@ -99,6 +100,8 @@ class RunStudy:
         Measure the objective's disparity too, for the vertical axis of the quadrants.
     thorough
         Measure what takes hours too: lines between solutions, curvature of the first seed's pairs, the escape test.
+    compared_with_paper
+        Lay the accuracies over those that the paper prints.
     """
 
     runs: Sequence[Run]
@@ -109,6 +112,7 @@ class RunStudy:
     sizes: Sizes = field(default_factory=Sizes)
     disparity: bool = False
     thorough: bool = False
+    compared_with_paper: bool = False
 
     def __post_init__(self) -> None:
         self.pairs = pair_runs(self.runs)
@@ -132,6 +136,8 @@ class RunStudy:
         yield Step("image by image", 1, self.tried("outcomes", self.outcomes))
         yield Step("data size", 1, self.tried("datasize", self.data_size))
         yield Step("sensitivity", 1, self.tried("sensitivity", self.sensitivity))
+        if self.compared_with_paper:
+            yield Step("published numbers", 1, self.tried("reproduction", self.reproduction))
         yield Step("curves", 2, self.tried("overfitting", self.overfitting))
         for pair in self.first:
             for run in (pair.vpt, pair.ft):
@@ -232,6 +238,10 @@ class RunStudy:
         return studies.sensitivity(
             list(self.runs), conclusions=None, seed=self.seed, folder=self.results / "sensitivity"
         )
+
+    def reproduction(self) -> object:
+        """Accuracies beside the printed ones."""
+        return reproduction_of(self.runs, folder=self.results / "reproduction")
 
     def overfitting(self) -> None:
         """Curves, calibration, and whether overfitting explains the gap."""

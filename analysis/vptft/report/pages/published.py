@@ -18,7 +18,6 @@ from vptft.report.figures.published import (
     draw_data_size,
     draw_group_gaps,
     draw_pretraining,
-    draw_reproduction,
 )
 from vptft.report.figures.quadrants import draw_quadrants
 from vptft.report.figures.style import save_figure, with_interval
@@ -26,8 +25,8 @@ from vptft.report.pages import published_words as words
 from vptft.report.pages.page import template
 from vptft.report.pages.shapes import Section, image_of, pairs_of, verdicts_of
 from vptft.report.pages.words import alt_quadrants
-from vptft.report.sections import datasize
-from vptft.report.sections.parts import Picture, Table
+from vptft.report.sections import datasize, reproduction
+from vptft.report.sections.parts import Context, Picture, Table
 from vptft.report.sections.quadrants import cell_table, prediction_table
 from vptft.report.tables.latex import booktabs
 from vptft.storage import read_json, write_text
@@ -130,12 +129,8 @@ def pictures(printed: Printed) -> Iterator[Picture]:
         name="backbones", figure=draw_pretraining(result), caption=words.CAPTION_BACKBONES,
         alt="Gap VPT minus FT of each VTAB-1k task on four backbones; counts stand above each panel.",
     )  # fmt: skip
-    if printed.reproduction is not None and printed.reproduction.table["difference_points"].notna().any():
-        yield Picture(
-            name="reproduction", figure=draw_reproduction(printed.reproduction),
-            alt="Own minus printed accuracy of each task and method in points; numbers are in the table.",
-            caption="Own minus printed accuracy; shaded is the region in which both count as equal.",
-        )  # fmt: skip
+    if printed.reproduction is not None:
+        yield from reproduction.ANALYSIS.pictures([printed.reproduction], Context())
 
 
 def tables(printed: Printed) -> dict[str, tuple[Table, pd.DataFrame]]:
@@ -157,7 +152,8 @@ def tables(printed: Printed) -> dict[str, tuple[Table, pd.DataFrame]]:
         "audit-rounding": (_audit(found[rounding], ROUNDING), found[rounding]),
     }
     if printed.reproduction is not None:
-        told["reproduction"] = (_reproduction(printed.reproduction.table), printed.reproduction.table)
+        (table,) = reproduction.ANALYSIS.tables([printed.reproduction])
+        told["reproduction"] = (table, printed.reproduction.table)
     return told
 
 
@@ -193,7 +189,7 @@ def _sections(printed: Printed, drawn: list[Picture], figures: Path, told: Mappi
             key=key, heading=heading,
             images=[image_of(picture, saved=figures) for picture in drawn if picture.name in shown.get(key, (key,))],
             tables=[told[name] for name in belongs.get(key, ())], notes=notes.get(key, []), missing="",
-            caution=words.CAUTIONS[key],
+            caution=reproduction.CAUTION if key == "reproduction" else words.CAUTIONS[key],
         )  # fmt: skip
 
 
@@ -284,25 +280,6 @@ def _audit(frame: pd.DataFrame, caption: str) -> Table:
     return Table(
         caption=caption, columns=["what", "table", "cell", "printed", "recomputed", "off by", "note"],
         rows=rows, numbers=frozenset(range(3, 6)),
-    )  # fmt: skip
-
-
-def _reproduction(frame: pd.DataFrame) -> Table:
-    rows = [
-        [
-            row["task"], row["method"], row["n_train"], row["own_backbone"], str(row["n_seeds"]), _number(row["own"]),
-            _number(row["printed"]), _interval(row, "difference_points", "low_points", "high_points"),
-            words.p_value(row["p_adjusted"]), row["outcome"], row["reason"],
-        ]
-        for row in frame.to_dict("records")
-    ]  # fmt: skip
-    return Table(
-        caption="Own accuracy (mean over seeds) and printed accuracy in percent; their difference in points with its "
-        "95% interval, and p after Holm's correction over these rows.",
-        columns=[
-            "task", "method", "n", "own backbone", "seeds", "own", "printed", "difference", "p", "outcome", "why",
-        ],
-        rows=rows, numbers=frozenset(range(4, 9)),
     )  # fmt: skip
 
 

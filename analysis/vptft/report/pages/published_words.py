@@ -43,8 +43,6 @@ CAUTIONS = {
     "backbones": "One scale for all: gaps of a point are hardly seen. Backbones differ in more than their pretraining "
     "(data, recipe, search), and nothing here tells what the difference comes from.",
     "audit": "A discrepancy says that two printed numbers do not go together, not which of them is wrong.",
-    "reproduction": "The paper prints no spread: the interval takes that of your runs for both. Another backbone, "
-    "image size or search is another experiment, and a difference is then no failed reproduction.",
 }
 CAPTION_CLAIMS = (
     "Effect of every claim that is in points of accuracy. Filled: supported by the rule above; open: inconclusive. "

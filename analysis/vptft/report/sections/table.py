@@ -23,6 +23,7 @@ from vptft.report.sections import (
     preservation,
     quadrants,
     regularisation,
+    reproduction,
     sensitivity,
 )
 from vptft.report.sections.parts import Analysis
@@ -33,7 +34,7 @@ ENTRY_POINTS = "vptft.analyses"
 BUILT_IN: tuple[Analysis[Any], ...] = tuple(
     module.ANALYSIS
     for module in (
-        quadrants, outcomes, distance, objective, datasize, sensitivity,
+        quadrants, outcomes, distance, objective, datasize, sensitivity, reproduction,
         overfitting, calibration, overfitting_gap, regularisation, landscape, lines, curvature, escape,
         features, preservation,
         attention, attention_viewer, attention_scores,

@@ -32,6 +32,8 @@ class TaskPair:
         Mean test accuracy over seeds, fractions.
     n_seeds
         Trainings behind the accuracies, where there are no draws; None where a paper prints means of unknown many.
+    seed_gaps
+        Gap of each training in points, where a table tells them and not the images.
     few_groups
         True where few independent pictures stand behind the images.
     """
@@ -49,6 +51,7 @@ class TaskPair:
     group: str = ""
     disparity: float = UNKNOWN
     n_seeds: int | None = None
+    seed_gaps: tuple[float, ...] = ()
     few_groups: bool = False
 
     @property

@@ -104,8 +104,9 @@ def measure(
 
     Notes
     -----
-    A gap's interval holds test images and training draws by variance components; with one seed, test images only. Where
-    only accuracies are known there is none, and a gap beyond the region is called clear as it is printed. With the
+    A gap's interval holds test images and training draws by variance components; with one seed, test images only. Of
+    accuracies a training, without images, it is Student's t over trainings. Where only means are known there is none,
+    and a gap beyond the region is called clear as it is printed. With the
     median as boundary, near and far depend on which tasks are there. Tasks with few groups are shown, never judged.
     """
     if not pairs:
@@ -177,7 +178,10 @@ def _is_far(pairs: Sequence[TaskPair], boundary: Boundary) -> list[bool]:
 
 
 def _gap(pair: TaskPair) -> Interval:
-    return nested_interval([pair.draws], [100.0]) if pair.draws else no_interval(pair.gap_points)
+    """Gap with its interval: over draws and images, over trainings where no images are known, or none."""
+    if pair.draws:
+        return nested_interval([pair.draws], [100.0])
+    return mean_interval(np.array(pair.seed_gaps)) if len(pair.seed_gaps) > 1 else no_interval(pair.gap_points)
 
 
 def is_clear(gap: Interval, region: float) -> bool:

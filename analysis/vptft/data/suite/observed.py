@@ -11,9 +11,10 @@ from PIL import Image
 from vptft.data.images import ImageSet
 from vptft.data.splits import check_draw, draw_order
 from vptft.data.suite.crops import crop_task
+from vptft.data.suite.factorial import CLASSES
 from vptft.data.suite.photographs import shipped_bytes
 from vptft.data.suite.tiles import Part
-from vptft.data.tasks import Split, Task
+from vptft.data.tasks import Objective, Split, Task
 from vptft.errors import DataError, SettingsError
 from vptft.storage import key_of
 
@@ -22,6 +23,8 @@ Collection = tuple[np.ndarray, np.ndarray]
 
 SHARES: dict[Part, float] = {"train": 0.4, "val": 0.2, "test": 0.4}
 """Part of every class that a split gets."""
+CANVAS = 56
+"""Side of the picture that a digit is turned or placed in: the diagonal of what is turned fits."""
 ENLARGED = 112
 """Least side an image is enlarged to when it is read, so that 8 px digits are not resized twice."""
 
@@ -30,6 +33,12 @@ def observed_tasks() -> tuple[Task, ...]:
     """Tasks of real images. Those marked ``few_groups`` show few pictures and bear no significance claim."""
     return (
         _collection_task("digits", _digits, tuple("0123456789"), "scikit-learn's 1,797 handwritten digits"),
+        _collection_task(
+            "digits/orientation", _turned_digits, CLASSES["orientation"], "the digits, each turned", "orientation"
+        ),
+        _collection_task(
+            "digits/location", _placed_digits, CLASSES["location"], "the digits, each put somewhere", "location"
+        ),
         _collection_task("faces", _faces, ("face", "no face"), "scikit-image's 200 crops of LFW"),
         crop_task("materials", {name: (name,) for name in ("brick", "coins", "grass", "gravel")}),
         crop_task(
@@ -40,11 +49,17 @@ def observed_tasks() -> tuple[Task, ...]:
     )
 
 
-def _collection_task(name: str, collect: Callable[[], Collection], classes: tuple[str, ...], source: str) -> Task:
+def _collection_task(
+    name: str,
+    collect: Callable[[], Collection],
+    classes: tuple[str, ...],
+    source: str,
+    objective: Objective = "classification",
+) -> Task:
     return Task(
         name=name,
         group="observed",
-        objective="classification",
+        objective=objective,
         classes=classes,
         load=partial(_load, name, collect, classes),
         source=source,
@@ -105,6 +120,46 @@ def _digits() -> Collection:
 
     digits = load_digits()
     return np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target.astype(np.int64)
+
+
+@cache
+def _turned_digits() -> Collection:
+    """Digits turned clockwise by eighths, give or take a third of one: which digit it is says nothing of the label.
+
+    The paper's geometric tasks ask the like of dSprites; here the shapes are handwriting. Some digits look the same in
+    two directions (0, 8), or like another one (6, 9), so not every image can be told.
+    """
+    rng, labels = _poses(len(CLASSES["orientation"]), of=0)
+    turns = (labels + rng.uniform(-1 / 3, 1 / 3, len(labels))) * 360 / len(CLASSES["orientation"])
+    return np.stack([_on_canvas(d, 46, turn=turn) for d, turn in zip(_digits()[0], turns, strict=True)]), labels
+
+
+@cache
+def _placed_digits() -> Collection:
+    """Digits in one of eight columns and at any height: which digit it is says nothing of the label."""
+    side, columns = 28, len(CLASSES["location"])
+    rng, labels = _poses(columns, of=1)
+    across = (labels + rng.uniform(0.2, 0.8, len(labels))) * (CANVAS - side) / columns
+    down = rng.uniform(0, CANVAS - side, len(labels))
+    places = zip(_digits()[0], across, down, strict=True)
+    return np.stack([_on_canvas(digit, side, corner=(x, y)) for digit, x, y in places]), labels
+
+
+def _poses(classes: int, *, of: int) -> tuple[np.random.Generator, np.ndarray]:
+    """Balanced labels of every digit, and where more about their poses is drawn from; always the same."""
+    rng = np.random.default_rng([20240116, 100 + of])
+    return rng, rng.permutation(np.arange(len(_digits()[0])) % classes)
+
+
+def _on_canvas(
+    pixels: np.ndarray, side: int, *, turn: float = 0.0, corner: tuple[float, float] | None = None
+) -> np.ndarray:
+    """A digit ``side`` pixels large on black, in the middle unless its corner is given, turned clockwise by degrees."""
+    canvas = Image.new("L", (CANVAS, CANVAS))
+    x, y = corner or ((CANVAS - side) / 2, (CANVAS - side) / 2)
+    framed = np.pad(pixels, 1)  # strokes reach the border of the 8 pixels: without a frame they would end in a cut
+    canvas.paste(Image.fromarray(framed).resize((side, side), Image.Resampling.BICUBIC), (round(x), round(y)))
+    return np.asarray(canvas.rotate(-turn, Image.Resampling.BICUBIC))
 
 
 @cache

@@ -29,14 +29,13 @@ BatchCallback = Callable[[int, int], None]
 
 def labelled_images(name: str, *, n: int, seed: int) -> ImageSet:
     """Draw ``n`` labelled images of a task, folder or any set with classes; all where there are no more."""
-    split = _own_split(name)
-    images = registry.images(name, split=split)
+    images = images_up_to(name, n, seed, split=_own_split(name))
     if images.labels is None:
         raise DataError(
             f"{name} has no labels, and an objective is what the labels ask.",
             "Give a task, or a folder with one sub-folder a class.",
         )
-    return images_up_to(name, n, seed, split=split)
+    return images
 
 
 def _own_split(name: str) -> Split | None:

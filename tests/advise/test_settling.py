@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from advise.evidence import made
+from vptft.advise.decision import OPEN, recommend
 from vptft.advise.regression import fit
 from vptft.advise.settling import parts, settled, worth
 
@@ -46,3 +47,13 @@ def test_the_probability_of_being_settled_is_that_of_simulated_measurements(mean
 def test_nothing_measured_settles_nothing_that_is_not_settled_already():
     assert settled(3.0, 4.0, 4.0) == 1.0
     assert settled(3.0, 400.0, 400.0) == 0.0
+
+
+def test_as_it_is_says_what_the_rule_says_where_the_approximation_would_not(fitted):
+    unlike = 0
+    for value in np.linspace(-1, 2, 61):
+        now = worth(fitted, [value]).set_index("measurement").loc["as it is"]
+        named = recommend(fitted.predict([value])) != OPEN
+        assert now["settled"] == named
+        unlike += settled(fitted.predict([value]).mean, now["sd_points"] ** 2, now["sd_points"] ** 2) != named
+    assert unlike

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from vptft.advise.decision import SURE
+from vptft.advise.decision import OPEN, SURE, recommend
 from vptft.advise.prediction import Prediction
 from vptft.advise.regression import Fit
 from vptft.evidence.verdicts import REGION
@@ -49,7 +49,7 @@ def worth(
     DataFrame
         A row a measurement, the first being none: parameters and residual (variances left of the gap itself, points
         squared), sd_points (root of their sum), half80_points (half the width of its 80% interval), and settled: the
-        probability that the rule would then name a method.
+        probability that the rule would then name a method; as it is, whether it does.
 
     Notes
     -----
@@ -59,7 +59,8 @@ def worth(
     now = fitted.predict(values)
     parameters, residual, _ = parts(now)
     before = parameters + residual
-    rows = [_row("as it is", now.mean, parameters, residual, before)]
+    as_it_is = _row("as it is", now.mean, parameters, residual, before)
+    rows = [as_it_is | {"settled": float(recommend(now) != OPEN)}]
     for times in (2, 4):
         more, _, _ = parts(fitted.predict(values, tasks=times))
         rows.append(_row(f"{(times - 1) * fitted.n_tasks} more tasks like these", now.mean, more, residual, before))

@@ -91,12 +91,12 @@ def _compared(result: "Disparity", found: "Sequence[TaskFeatures]", seed: int, o
 
 
 def _notes(result: "Disparity") -> list[str]:
-    from vptft.report.assembly.objective import of_few_images
+    from vptft.when.objective.calibration import off_scale
 
     scores = result.scores()
     said = [f"{name} pretraining: far means that {meaning}" for name, meaning in result.settings["far"].items()]
     noted = scores[scores["note"] != ""].drop_duplicates(["task", "note"])
-    return [*said, *(f"{row['task']}: {row['note']}" for row in noted.to_dict("records")), *of_few_images(scores)]
+    return [*said, *(f"{row['task']}: {row['note']}" for row in noted.to_dict("records")), *off_scale(scores)]
 
 
 def _short(compared: "Comparison") -> "pd.DataFrame":

@@ -149,8 +149,8 @@ def _distances(
 
 
 def _disparities(pairs: "Sequence[RunPair]", network: "Extractor", seed: int, results: Path | None) -> dict[str, float]:
-    from vptft.report.assembly.objective import objective_disparity, of_few_images, task_features
-    from vptft.when.objective.calibration import IMAGES
+    from vptft.report.assembly.objective import objective_disparity, task_features
+    from vptft.when.objective.calibration import IMAGES, off_scale
 
     tasks = sorted({pair.vpt.info.task for pair in pairs})
     with progress() as start:
@@ -162,7 +162,7 @@ def _disparities(pairs: "Sequence[RunPair]", network: "Extractor", seed: int, re
     scores = result.scores()
     for row in scores[scores["disparity"].isna()].to_dict("records"):
         say(f"note: no disparity of {row['task']}: {row['note']}")
-    for note in of_few_images(scores):
+    for note in off_scale(scores):
         say(f"note: {note}")
     return dict(zip(scores["task"], scores["disparity"].astype(float), strict=True))
 

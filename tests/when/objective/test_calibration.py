@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vptft.when.objective.calibration import FAR_END, FLOOR, MIDPOINT, NEAR_END, SCALE, disparity, fitted, readouts
+from vptft.when.objective.calibration import (
+    FAR_END,
+    FLOOR,
+    MIDPOINT,
+    NEAR_END,
+    SCALE,
+    disparity,
+    fitted,
+    off_scale,
+    readouts,
+)
 
 TABLE = Path(__file__).parents[3] / "reports" / "objective" / "calibration.csv"
 
@@ -45,3 +55,14 @@ def test_it_falls_with_the_readout_and_stays_within_0_and_1():
     assert values[1:] == sorted(values[1:], reverse=True)
     assert all(0 < value < 1 for value in values)
     assert disparity(float(np.exp(MIDPOINT))) == pytest.approx(0.5)
+
+
+def scores(*rows):
+    return pd.DataFrame(rows, columns=["task", "backbone", "n"])
+
+
+def test_what_lies_on_another_scale_is_said():
+    assert off_scale(scores(("a", "dinov2-s:98", 1000), ("b", "efficientnet-lite0", 1000))) == []
+    few, small = off_scale(scores(("a", "vit:56", 1000), ("b", "vit:56", 300), ("b", "mine:224", 300)))
+    assert few.endswith("1,000 images; of fewer are: b (300)")
+    assert small.endswith("98 px; of smaller images is vit:56")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from vptft.data import registry
@@ -134,15 +133,6 @@ def write_tables(result: disparity.Disparity, compared: comparing.Comparison | N
     for name, table in tables.items():
         text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
         write_text(folder / f"{name}.csv", text)
-
-
-def of_few_images(scores: pd.DataFrame) -> list[str]:
-    """Say which disparities come from fewer images than their scale does; nothing where none."""
-    few = scores[scores["n"] < calibration.IMAGES].drop_duplicates("task")
-    if few.empty:
-        return []
-    listing = ", ".join(f"{row['task']} ({row['n']})" for row in few.to_dict("records"))
-    return [f"the scale of the disparity is that of {calibration.IMAGES:,} images; of fewer are: {listing}"]
 
 
 def objective_of(name: str) -> str:

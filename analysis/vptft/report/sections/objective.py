@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from vptft.report.figures.objective import draw_disparity
+from vptft.report.pages import words
 from vptft.report.sections.columns import Column, table
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
+from vptft.when.objective.calibration import off_scale
 from vptft.when.objective.disparity import Disparity
 
 CAUTION = (
@@ -43,6 +45,10 @@ def _tables(results: Sequence[Disparity]) -> list[Table]:
     ]
 
 
+def _notes(results: Sequence[Disparity]) -> list[str]:
+    return [words.capital(f"{note}.") for result in results for note in off_scale(result.scores())]
+
+
 ANALYSIS = Analysis(
     key="objective",
     kind=Disparity,
@@ -51,4 +57,5 @@ ANALYSIS = Analysis(
     command="objective",
     pictures=_pictures,
     tables=_tables,
+    notes=_notes,
 )

@@ -70,3 +70,23 @@ def readouts(frame: pd.DataFrame, *, near: Callable[[str], bool], tasks: Sequenc
     rows = rows.assign(is_far=~rows["objective"].map(near).astype(bool))
     grouped = rows.groupby(["backbone", "task", "is_far"], sort=False)["value"]
     return grouped.agg(["mean", "size"]).reset_index().rename(columns={"mean": DEFAULT, "size": "draws"})
+
+
+def off_scale(scores: pd.DataFrame) -> list[str]:
+    """Say which disparities lie on another scale than the curve's: of fewer images, or of smaller ones.
+
+    Parameters
+    ----------
+    scores
+        Of :meth:`vptft.when.objective.disparity.Disparity.scores`; the size of the images stands behind the colon of
+        the backbone's name.
+    """
+    said = []
+    few = scores[scores["n"] < IMAGES].drop_duplicates("task")
+    if len(few):
+        listing = ", ".join(f"{row['task']} ({row['n']})" for row in few.to_dict("records"))
+        said.append(f"the scale of the disparity is that of {IMAGES:,} images; of fewer are: {listing}")
+    sizes = {name: name.rpartition(":")[2] for name in scores["backbone"].unique()}
+    if small := [name for name, size in sizes.items() if size.isdecimal() and int(size) < IMAGE_SIZE]:
+        said.append(f"the scale of the disparity is that of {IMAGE_SIZE} px; of smaller images is {', '.join(small)}")
+    return said

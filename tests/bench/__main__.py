@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, Part]] = {
         "rollout": attention.rollout,
         "rollout-518": attention.vector_form,
         "gradcam": attention.grad_cam,
+        "deletion": attention.deletion,
         "maps": attention.all_maps,
     },
     "training": {"steps": training.steps, "finetuning": training.finetuning, "probe": training.probe},

@@ -9,6 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from bench.timing import Options, Rival, compare, within
 from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import TunedModel
+from vptft.why.attention.faithfulness import STEPS, curves
 from vptft.why.attention.heads import measure_heads
 from vptft.why.attention.methods import METHODS, explain, explain_each
 from vptft.why.attention.rollout import attention_rollout
@@ -100,6 +101,25 @@ def grad_cam(options: Options) -> None:
         rivals,
         repetitions=options.repetitions,
     )
+
+
+def deletion(options: Options) -> None:
+    """Deletion and insertion by dropping tokens against as many whole forward passes."""
+    n, side = (2, 98) if options.quick else (8, 224)
+    model, x, target = small(side), torch.randn(n, 3, side, side), np.arange(n)
+    orders = np.stack([np.random.default_rng(i).permutation(model.layout.n_patches) for i in range(n)])
+    points, timed = 2 * STEPS, 4
+    compare(
+        f"Deletion and insertion curves of {STEPS} steps, ViT-S/14 at {side} px, batch {n}",
+        lambda: curves(model, x, orders, target),
+        [
+            Rival(
+                f"{points} whole forward passes", lambda: [forward(model, x) for _ in range(timed)], bar=2,
+                stands_for=points // timed,
+            ),
+        ],
+        repetitions=options.repetitions,
+    )  # fmt: skip
 
 
 def all_maps(options: Options) -> None:

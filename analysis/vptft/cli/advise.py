@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vptft.cli.options import BackboneName, Device, Json, Out, Seed, progress, records, say, write_json, write_table
+from vptft.cli.options import (
+    BackboneName,
+    Device,
+    Json,
+    Out,
+    Seed,
+    progress,
+    records,
+    say,
+    there,
+    write_json,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from vptft.advise.measure import Advice
@@ -28,7 +40,8 @@ def advise(
     ] = None,
     backbone: BackboneName = "dinov2-s",
     runs: Annotated[
-        list[Path] | None, typer.Option(help="VPT and FT runs on other tasks, as evidence; may be repeated.")
+        list[Path] | None,
+        typer.Option(help="VPT and FT runs on other tasks, as evidence; may be repeated.", callback=there),
     ] = None,
     budget: Annotated[
         list[str] | None,

@@ -10,6 +10,7 @@ from vptft.cli.options import (
     Out,
     Runs,
     Seed,
+    SomeRuns,
     Venue,
     all_of,
     say,
@@ -34,9 +35,7 @@ VERDICTS = (
 
 
 def datasize(
-    folders: Annotated[
-        list[Path] | None, typer.Argument(help="Run folders, or folders that hold runs.", metavar="[RUNS]")
-    ] = None,
+    folders: SomeRuns = None,
     published: Annotated[bool, typer.Option("--published", help="The paper's own tables instead of runs.")] = False,
     least_sizes: Annotated[int, typer.Option(help="Sizes a task needs to count in a mean over tasks.", min=2)] = 3,
     region: Annotated[

@@ -81,7 +81,20 @@ Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.
 BackboneName = Annotated[
     str, typer.Option("--backbone", help="dinov2-s, timm/NAME, or ARCHITECTURE@FILE (see `backbones`).")
 ]
-Runs = Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold runs.", metavar="RUNS")]
+
+
+def there(folders: list[Path] | None) -> list[Path] | None:
+    """Miss a folder at once, not after the seconds that libraries take to load."""
+    for folder in folders or []:
+        if not folder.is_dir():
+            say(f"error: There is no folder {folder}.")
+            raise typer.Exit(FAILED)
+    return folders
+
+
+RUNS = "Run folders, or folders that hold runs."
+Runs = Annotated[list[Path], typer.Argument(help=RUNS, metavar="RUNS", callback=there)]
+SomeRuns = Annotated[list[Path] | None, typer.Argument(help=RUNS, metavar="[RUNS]", callback=there)]
 
 
 P = ParamSpec("P")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vptft.cli.options import Json, Out, Seed, Venue, records, say, write_findings, write_json, write_table
+from vptft.cli.options import Json, Out, Seed, SomeRuns, Venue, records, say, write_findings, write_json, write_table
 
 SHOWN = (
     "task", "method", "n_train", "n_seeds", "onset_epoch", "rise_nats", "rise_low", "rise_high", "loss_gap_nats",
@@ -20,9 +20,7 @@ CALIBRATION = (
 
 
 def overfitting(
-    folders: Annotated[
-        list[Path] | None, typer.Argument(help="Run folders, or folders that hold runs.", metavar="[RUNS]")
-    ] = None,
+    folders: SomeRuns = None,
     table: Annotated[
         Path | None,
         typer.Option(help="CSV of histories of other programs: task,method,seed,history (a path from the CSV)."),

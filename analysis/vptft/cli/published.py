@@ -15,6 +15,7 @@ from vptft.cli.options import (
     records,
     refuse_page_of,
     say,
+    there,
     write_json,
     write_table,
 )  # fmt: skip
@@ -42,7 +43,11 @@ app = typer.Typer(
 def claims(
     runs: Annotated[
         list[Path] | None,
-        typer.Option("--runs", help="Run folders, or folders that hold runs, to compare with the printed numbers."),
+        typer.Option(
+            "--runs",
+            help="Run folders, or folders that hold runs, to compare with the printed numbers.",
+            callback=there,
+        ),
     ] = None,
     venue: Venue = None,
     out: Out = None,

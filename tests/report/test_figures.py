@@ -125,7 +125,7 @@ def test_quadrants_has_one_point_a_task_at_its_distance_in_its_band_in_the_winne
             assert label == ("VPT" if row["gap_points"] > 0 else "FT")
             assert (y > border) == row["objective_is_far"]
             assert same_color(line.get_color(), (VPT if row["gap_points"] > 0 else FT).colour)
-            assert same_color(line.get_markerfacecolor(), line.get_color() if row["clear"] else "none")
+            assert same_color(line.get_markerfacecolor(), line.get_color() if row["clear"] else "white")
     sizes = {x: line.get_markersize() for group in found.values() for x, _, line in group}
     assert sorted(sizes, key=sizes.get) == sorted(sizes, key=lambda x: abs(frame.loc[x, "gap_points"]))
     assert axes.get_xlabel() == "debiased FD (dinov2-s:56) to photos"
@@ -205,6 +205,28 @@ def test_no_boundary_is_drawn_where_the_distances_contradict_the_design_or_one_s
     figure = draw_quadrants(make_quadrants(distances=(950.0, 325.0, 901.0, 940.0)))
     assert not figure.axes[0].collections
     assert "paper: FT ahead where data are far" in texts(figure)
+
+
+@pytest.mark.parametrize("width", [5.5, 3.25])
+def test_marks_at_one_place_stand_side_by_side_towards_the_middle(width):
+    pairs = [
+        replace(make_pair(f"{side}{i}", gap, distance), disparity=0.97)
+        for side, distance in (("near", 300.0), ("far", 900.0))
+        for i, gap in enumerate((0.02, 0.2, -0.05))
+    ]
+    figure = draw_quadrants(plane.measure(pairs), width=width)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    at = np.array([line.get_transform().transform(line.get_xydata())[0] for line in marks])
+    reach = np.array([line.get_markersize() for line in marks]) * figure.dpi / 72 / 2
+    for i, j in combinations(range(len(marks)), 2):
+        assert np.hypot(*(at[i] - at[j])) >= reach[i] + reach[j]
+    plain = np.array([axes.transData.transform(line.get_xydata())[0, 0] for line in marks])
+    moved, near = at[:, 0] - plain, np.array([line.get_xdata()[0] == 300 for line in marks])
+    assert (moved[near] >= 0).all()
+    assert (moved[~near] <= 0).all()
+    assert moved[np.argsort(reach)[-2:]].tolist() == [0, 0]  # the largest gap of each place keeps it
 
 
 @pytest.mark.parametrize("measured", [True, False], ids=["disparity", "bands"])

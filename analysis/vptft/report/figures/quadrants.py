@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from vptft.errors import SettingsError
 from vptft.evidence.verdicts import REGION
@@ -42,6 +42,8 @@ from vptft.when.quadrants.plane import Quadrants
 PLANE = (*GAP, "clear", "group", "objective_is_far", "data_is_far", "distance", "measure_name", "disparity")
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
 """Of the task groups, in the order of their names."""
+GAP_BETWEEN = 1.5
+"""Points between marks that would hide each other."""
 COLUMN = 3.25
 """Inches of a narrow column: labels there have no intervals."""
 
@@ -53,8 +55,9 @@ def draw_quadrants(
     """Draw distance of the data across and disparity of the objective up, one mark a task, its gap beside it.
 
     Colour says who is ahead and size by how much; a mark is open where the gap's interval reaches into the region of
-    practical equivalence. Where the disparity of every task was measured it is the height; elsewhere tasks are stacked
-    in two bands, near and far objective by the paper's hand, and within a band the height has no meaning.
+    practical equivalence. Where the disparity of every task was measured it is the height, and marks that would hide
+    each other stand side by side; elsewhere tasks are stacked in two bands, near and far objective by the paper's hand,
+    and within a band the height has no meaning.
 
     Parameters
     ----------
@@ -111,8 +114,13 @@ def _draw_measured(axes: Axes, frame: pd.DataFrame, border: float | None, *, det
     if border is not None:
         axes.axvline(border, color=MUTED, linewidth=0.6, linestyle=(0, (4, 3)))
         axes.fill_between([border, high + pad], -0.06, 0.5, color=FT.colour, alpha=0.10, linewidth=0, zorder=0)
-    for row in frame.sort_values("gap_points", key=abs, ascending=False).to_dict("records"):
-        _mark(axes, row["distance"], row["disparity"], row, _shapes(frame))
+    axes.tick_params(axis="y", labelcolor=INK)
+    for tick in axes.get_yticklabels():  # leaders pass below the numbers
+        tick.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        tick.set_zorder(4)
+    frame = frame.assign(aside=_aside(axes, frame))
+    for row in frame.to_dict("records"):
+        _mark(axes, row["distance"], row["disparity"], row, _shapes(frame), aside=row["aside"])
     middle = float(frame["distance"].median())
     for on_left in (True, False):
         side = frame[(frame["distance"] <= middle) == on_left].sort_values(["disparity", "task"])
@@ -130,7 +138,8 @@ def _label_column(axes: Axes, side: pd.DataFrame, *, on_left: bool, detailed: bo
         name = fitted(row["task"], 74 if detailed else 56)
         said = f"{name}\n{value if detailed else signed(row['gap_points'])}"
         axes.annotate(
-            said, (row["distance"], row["disparity"]), xytext=(0 if on_left else 1, height), textcoords=beside,
+            said, (row["distance"], row["disparity"]), xycoords=_moved(axes, row["aside"]),
+            xytext=(0 if on_left else 1, height), textcoords=beside, zorder=1,
             ha="right" if on_left else "left", va="center", fontsize=small(), linespacing=0.95, annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3},
         )  # fmt: skip
@@ -244,11 +253,40 @@ def _size(gap: float) -> float:
     return float(np.sqrt(16 + 105 * min(abs(gap), 25) / 25))
 
 
-def _mark(axes: Axes, x: float, y: float, row: Mapping[Any, Any], shapes: Mapping[str, str]) -> float:
+def _aside(axes: Axes, frame: pd.DataFrame) -> list[float]:
+    """Points by which marks step to the side so that none hides another: tasks of the same images lie at one distance.
+
+    The largest gap keeps its place; each of the others takes the nearest free one towards the middle.
+    """
+    box = axes.get_position()
+    inches = root(axes.figure).get_size_inches()
+    at = axes.transLimits.transform(frame[["distance", "disparity"]].to_numpy())
+    at = at * (box.width * inches[0] * 72, box.height * inches[1] * 72)
+    sizes = np.array([_size(gap) for gap in frame["gap_points"]])
+    moved = np.zeros(len(frame))
+    placed: list[int] = []
+    for i in np.argsort(-frame["gap_points"].abs().to_numpy(), kind="stable"):
+        inwards = 1.0 if at[i, 0] <= box.width * inches[0] * 36 else -1.0
+        reach = (sizes[placed] + sizes[i]) / 2 + GAP_BETWEEN
+        while placed and (np.hypot(*(at[placed] - at[i] - (moved[i], 0)).T) < reach).any():
+            moved[i] += inwards
+        at[i, 0] += moved[i]
+        placed.append(int(i))
+    return moved.tolist()
+
+
+def _moved(axes: Axes, points: float) -> Transform:
+    """Return the data's place, moved to the right by so many points."""
+    return axes.transData + ScaledTranslation(points / 72, 0, root(axes.figure).dpi_scale_trans)
+
+
+def _mark(
+    axes: Axes, x: float, y: float, row: Mapping[Any, Any], shapes: Mapping[str, str], *, aside: float = 0.0
+) -> float:
     look, size = ahead(row["gap_points"]), _size(row["gap_points"])
     axes.plot(
         [x], [y], shapes[row["group"]], color=look.colour, markersize=size, label=look.label, zorder=3,
-        markerfacecolor=look.colour if row["clear"] else "none", markeredgewidth=1.1,
+        markerfacecolor=look.colour if row["clear"] else "white", markeredgewidth=1.1, transform=_moved(axes, aside),
     )  # fmt: skip
     return size
 

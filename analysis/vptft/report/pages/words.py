@@ -183,7 +183,7 @@ CAPTION_QUADRANTS = (
 )
 CAPTION_PLANE = (
     "Each task at its data's distance (across) and the measured disparity of its objective (up), with its gap in "
-    "points; marks of tasks at one place lie on one another. Shaded: where the paper expects FT ahead."
+    "points; marks that would hide each other stand side by side. Shaded: where the paper expects FT ahead."
 )
 CAPTION_CURVES = (
     "Mean cross-entropy per epoch, all panels on one logarithmic axis; solid is training, dashed is test; bands go "

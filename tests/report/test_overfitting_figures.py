@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.text import Text
 
@@ -64,6 +65,24 @@ def test_sizes_have_panels_of_their_own():
     )
     titles = [axes.get_title(loc="left") for axes in draw_overfitting(both).axes]
     assert sorted(titles) == ["photo/category, n 100", "photo/category, n 300"]
+
+
+def test_variants_of_a_method_stand_beside_it_in_a_panel_of_their_own():
+    result = make_curves(TASKS[:1], seeds=(0, 1))
+    arms = ("ft, keep best_val", "ft, augment colour, backbone_dropout 0.1, label_smoothing 0.1, weight_decay 0.1")
+
+    def varied(frame):
+        ft = frame[frame["method"] == "ft"]
+        return pd.concat([frame, *(ft.assign(method=arm) for arm in arms)], ignore_index=True)
+
+    whole = replace(result, curves=varied(result.curves), cells=varied(result.cells))
+    plain, with_more = draw_overfitting(whole).axes
+    assert {text.get_text() for text in plain.texts} == {"VPT", "FT"}
+    said = {text.get_text() for text in with_more.texts}
+    assert {"FT", "keep best val", "augment colour,\nbackbone dropout\nand more"} == said
+    assert with_more.get_title(loc="left") == f"FT with more, {TASKS[0]}"
+    colours = {line.get_color() for line in with_more.lines if line.get_label().endswith("test")}
+    assert len(colours) == 3
 
 
 def test_the_gap_is_drawn_with_its_regression_and_what_remains():

@@ -4,6 +4,7 @@ Colour and end marker say which method, solid is training, dashed is held-out; b
 seed, and an open triangle stands where the held-out loss turns.
 """
 
+import textwrap
 from collections.abc import Sequence
 from typing import Literal
 
@@ -42,6 +43,10 @@ PANEL = 1.25
 """Inches a row of panels takes."""
 NARROW = 1.55
 """Inches of a panel in a column, which four rows of them may take."""
+ARM = ", "
+"""Parts a method's name from the settings in which a variant of it differs."""
+LINES = 3
+"""Lines that the name of a variant takes at most."""
 ONSET = 4.5
 """Points of the triangle at the onset."""
 
@@ -79,23 +84,25 @@ def draw_overfitting(
         frame, scale = frame.assign(value=100 * frame["accuracy"]).dropna(subset="value"), "linear"
     else:
         frame = frame.assign(value=frame["loss"])
-    panels = list(frame[["task", "n_train"]].drop_duplicates().itertuples(index=False, name=None))
+    panels = _panels(frame)
     sized = frame["n_train"].nunique() > 1
     width = width or fitting(NARROW * -(-len(panels) // 4))
     columns = min(len(panels), 1 if width < 3 else 2 if len(panels) <= 4 or width < WIDTH else int(width / NARROW))
     rows = -(-len(panels) // columns)
     tall = min(PANEL, (PAGE - 0.75) / rows - 0.2) if rows > 1 else 1.7
     figure, grid = place(ax, rows=rows, columns=columns, height=0.75 + (tall + 0.2) * rows, width=width)
-    looks = looks_of(frame["method"])
     limits = _limits(frame["value"], scale)
-    for i, (task, n_train) in enumerate(panels):
+    for i, (task, n_train, methods) in enumerate(panels):
         axes = figure.add_subplot(grid[i // columns, i % columns])
         _scales(axes, limits, scale)
         name = f"{task}, n {n_train}" if sized else str(task)
+        if any(ARM in method for method in methods):
+            name = f"{methods[0].upper()} with more, {name}"
         axes.set_title(fitted(name, 72 * (width / columns - 0.6), 8), loc="left")
-        own = (frame["task"] == task) & (frame["n_train"] == n_train)
+        own = (frame["task"] == task) & (frame["n_train"] == n_train) & frame["method"].isin(methods)
         turned = result.cells[(result.cells["task"] == task) & (result.cells["n_train"] == n_train)]
-        _curves(axes, frame[own], turned.set_index("method")["onset_epoch"], looks, 8.5 / (72 * (tall - 0.25)))
+        onsets = turned.set_index("method")["onset_epoch"]
+        _curves(axes, frame[own], onsets, looks_of(methods), 8.5 / (72 * (tall - 0.25)))
         if i % columns == 0:
             axes.set_ylabel("loss, nats" if quantity == "loss" else "accuracy, %", fontsize=small())
         else:
@@ -107,6 +114,20 @@ def draw_overfitting(
     else:
         _legend_in(figure, frame)
     return root(figure)
+
+
+def _panels(frame: pd.DataFrame) -> list[tuple[str, int, list[str]]]:
+    """Task, training images and methods of each panel; a method's variants have one of their own, beside it."""
+    panels: list[tuple[str, int, list[str]]] = []
+    for task, n_train in frame[["task", "n_train"]].drop_duplicates().itertuples(index=False, name=None):
+        part = frame[(frame["task"] == task) & (frame["n_train"] == n_train)]
+        methods = list(part["method"].unique())
+        plain = [method for method in methods if ARM not in method]
+        panels.append((task, n_train, plain or methods))
+        for method in plain:
+            arms = [each for each in methods if each.startswith(f"{method}{ARM}")]
+            panels += [(task, n_train, [method, *arms])] if arms else []
+    return panels
 
 
 def _limits(loss: pd.Series, scale: Scale) -> tuple[float, float]:
@@ -168,16 +189,28 @@ def _onset(axes: Axes, mean: pd.Series, epoch: float, look: Look) -> None:
 
 def _names(axes: Axes, ends: Sequence[tuple[float, float, Look]], gap: float) -> None:
     """Write names at the right edge, in the order of the curves' ends."""
+    said = [_lines(look.label) for _, _, look in ends]
+    gap *= max([text.count("\n") for text in said], default=0) + 1
     points = [axes.transLimits.transform(axes.transScale.transform((epoch, max(loss, 1e-12))))
               for epoch, loss, _ in ends]  # fmt: skip
     heights = [float(np.clip(point[1], 0, 1)) for point in points]
-    for (epoch, loss, look), height in zip(ends, dodge(heights, gap), strict=True):
+    for (epoch, loss, look), text, height in zip(ends, said, dodge(heights, gap), strict=True):
         axes.annotate(
-            fitted(look.label, 62), (epoch, loss), xytext=(1.07, height), textcoords="axes fraction", fontsize=small(),
-            color=look.colour, va="center",
+            text, (epoch, loss), xytext=(1.07, height), textcoords="axes fraction", fontsize=small(),
+            color=look.colour, va="center", linespacing=0.95,
             arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3,
                         "relpos": (0, 0.5)},
         )  # fmt: skip
+
+
+def _lines(label: str) -> str:
+    """A method's name; of a variant, what is added to it, in lines of which the last is left out where it is long."""
+    if ARM not in label:
+        return fitted(label, 62)
+    added = label.partition(ARM)[2].replace("_", " ")
+    lines = textwrap.wrap(added, 20)
+    kept = lines[:LINES] if len(lines) <= LINES else [*lines[: LINES - 1], "and more"]
+    return "\n".join(fitted(line, 80) for line in kept)
 
 
 def _handles(frame: pd.DataFrame) -> list[Artist]:

@@ -115,7 +115,7 @@ def test_an_interruption_exits_130_and_says_how_to_go_on(call, monkeypatch, word
 @pytest.mark.skipif(sys.platform == "win32", reason="interrupts are POSIX signals")
 def test_a_real_interrupt_of_a_training_exits_130_and_the_same_command_finishes_it(squares, tmp_path, monkeypatch):
     words = [
-        "train", squares, "--backbone", "tiny", "--image-size", "32", "--epochs", "60", "-o", str(tmp_path / "run"),
+        "train", squares, "--backbone", "tiny", "--image-size", "32", "--epochs", "200", "-o", str(tmp_path / "run"),
     ]  # fmt: skip
     code = "from vptft.tuning import loop\nloop.RESUME_SECONDS = -1.0\nfrom vptft.cli import main\nmain()"
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -90,8 +90,8 @@ def test_datasize_of_the_papers_tables_counts_no_task_twice(parsed, tmp_path):
     assert (tmp_path / "figures" / "datasize.pdf").is_file()
 
 
-def test_datasize_wants_one_source(call):
-    for arguments in (("datasize",), ("datasize", "runs", "--published")):
+def test_datasize_wants_one_source(call, tmp_path):
+    for arguments in (("datasize",), ("datasize", tmp_path, "--published")):
         assert call(*arguments).exit_code == 2
 
 

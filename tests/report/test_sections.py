@@ -1,12 +1,16 @@
 from importlib.metadata import EntryPoint
 
+import numpy as np
 import pytest
 
 from report.builders import save_study
 from vptft.errors import SettingsError
+from vptft.evidence.statistics.resampling import PairedDraw
 from vptft.report.pages.page import build_page
-from vptft.report.sections import table
+from vptft.report.sections import outcomes, table
 from vptft.report.sections.parts import Analysis, Table
+from vptft.when.quadrants.outcomes import TestedPair
+from vptft.when.quadrants.outcomes import measure as measure_outcomes
 from vptft.why.overfitting import OverfittingCurves
 
 OTHER = Analysis(
@@ -46,3 +50,18 @@ def test_every_analysis_has_a_place_a_heading_and_a_warning():
     keys = [each.key for each in table.BUILT_IN]
     assert len(set(keys)) == len(keys)
     assert all(each.heading and each.command and len(each.caution) > 80 for each in table.BUILT_IN)
+
+
+def test_networks_that_differ_are_counted_by_who_is_right_more_often():
+    signs = {"vpt": [1.0] * 40 + [0.0] * 60, "ft": [-1.0] * 40 + [0.0] * 60, "neither": [1.0, -1.0] * 50}
+    pairs = [
+        TestedPair(task=name, draw=PairedDraw(differences=np.array(each), groups=np.arange(100)), both=0)
+        for name, each in signs.items()
+    ]
+    result = measure_outcomes([*pairs, pairs[0]])
+    (note,) = outcomes.ANALYSIS.notes([result])
+    assert note.startswith("In 3 of 4 pairs the two networks are not right equally often")
+    assert "VPT more often in 2, FT in 1" in note
+    (shown,) = outcomes.ANALYSIS.tables([result])
+    assert "seed" not in shown.columns  # of none is it known
+    assert shown.rows[0][shown.columns.index("gap")].startswith("+40.0 [")

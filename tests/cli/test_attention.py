@@ -26,6 +26,13 @@ def test_a_pair_in_the_wrong_order_is_refused(call, both):
     assert "Give the run with prompts first" in result.stderr
 
 
+def test_runs_of_other_images_are_no_pair(call, both, train, squares, tmp_path):
+    train(squares, tmp_path / "larger", "--method", "ft", "--image-size", "64")
+    result = call("attention", both / "vpt_deep", tmp_path / "larger")
+    assert result.exit_code == 1
+    assert "differ in image size" in result.stderr
+
+
 def test_methods_are_drawn_by_outcome_with_every_map_kept(parsed, both, tmp_path):
     found = parsed(
         "attention", both, "--method", "gradcam", "--method", "rollout", "--images", 4, "--target", "predicted",

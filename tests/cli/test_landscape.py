@@ -91,6 +91,18 @@ def test_a_run_without_its_weights_is_left_out_with_the_reason(both):
     assert "checkpoints rebuild" in left_out[0]
 
 
+def test_lines_of_one_name_but_other_runs_are_kept_apart(both, train, squares, tmp_path):
+    arms = [("--method", "ft", "--seed", seed, "--label-smoothing", "0.3") for seed in (0, 1)]
+    smoothed = [train(squares, tmp_path / f"smoothed{seed}", *words) for seed, words in enumerate(arms)]
+    plain = [both / "ft", train(squares, tmp_path / "ft1", "--method", "ft", "--seed", 1)]
+    found, _ = lines_between([load_run(folder) for folder in (*plain, *smoothed)])
+    kinds = [line.kind for line in found]
+    arm = "ft, label_smoothing 0.3"
+    assert kinds.count("ft seeds") == kinds.count(f"{arm} seeds") == 1
+    assert kinds.count(f"pretrained to {arm}") == 2
+    assert len({line.ends for line in found}) == len({(line.kind, line.name) for line in found}) == len(found)
+
+
 def test_an_interrupted_grid_goes_on_where_it_was(both, monkeypatch):
     run = load_run(both / "vpt_deep")
     settings = SurfaceSettings(n_images=6, points=3, seeds=(0,), splits=("test",))

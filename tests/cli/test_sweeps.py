@@ -63,6 +63,24 @@ def test_the_commands_of_a_slurm_array_make_the_whole_sweep(call, plan, tmp_path
     assert len(find_runs([tmp_path / "runs"])) == 4
 
 
+def test_one_command_of_an_array_answers_for_its_own_cells(call, plan, tmp_path):
+    plan.write_text(PLAN.replace("[linear, vpt_deep]", "[linear, {method: vpt_deep, prompt_layers: 'last:99'}]"))
+    emitted = call("sweep", plan, "-o", tmp_path / "runs", "--emit", "commands", "--device", "meta").stdout.splitlines()
+    commands = [line for line in emitted if not line.startswith("#")]
+    assert all(" --device meta --only " in line for line in commands)
+    cells = [line.rpartition(" ")[2] for line in commands]
+    bad, good = ([cell for cell in cells if method in cell] for method in ("vpt_deep", "linear"))
+    assert call("sweep", plan, "-o", tmp_path / "runs", "--only", bad[0]).exit_code == 1
+    assert [call("sweep", plan, "-o", tmp_path / "runs", "--only", cell).exit_code for cell in good] == [0] * len(good)
+
+
+def test_trials_of_every_plan_are_counted(call, plan, tmp_path):
+    other = PLAN.replace("[linear, vpt_deep]", "[ft]").replace("extra: 1", "extra: 0")
+    plan.write_text(f"{PLAN}---\n{other}")
+    said = call("sweep", plan, "-o", tmp_path / "runs", "--status").stderr
+    assert "NOT EQUAL, which favours the larger: linear 2, vpt_deep 2, ft 1." in said
+
+
 def test_a_failed_cell_is_the_exit_code_and_is_named(call, plan, tmp_path):
     text = PLAN.replace("backbone: tiny", "backbone: timm/no_such_network")
     plan.write_text(text)

@@ -1,6 +1,7 @@
 import pytest
 import timm
 import torch
+from timm.models.deit import VisionTransformerDistilled
 
 from oracles.vit import make_vit, prompted_forward
 from vptft.errors import NotApplicable, SettingsError
@@ -165,3 +166,14 @@ def test_a_frozen_backbone_stays_in_evaluation_mode_while_training():
     assert not model.train().backbone.training
     model.backbone.requires_grad_(True)
     assert model.train().backbone.training
+
+
+def test_both_tokens_of_a_distilled_network_reach_the_head():
+    torch.manual_seed(0)
+    vit = VisionTransformerDistilled(img_size=32, patch_size=16, embed_dim=16, depth=2, num_heads=2, num_classes=0)
+    model = TunedModel(vit.eval(), n_classes=3).eval()
+    torch.nn.init.normal_(model.head.weight)
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model.head(vit.forward_head(vit.forward_features(x)))
+        torch.testing.assert_close(model(x), expected)

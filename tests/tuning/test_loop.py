@@ -22,7 +22,7 @@ from vptft.models.backbones import load_backbone
 from vptft.storage import lock
 from vptft.tuning import loop
 from vptft.tuning.building import build_model
-from vptft.tuning.loop import Purpose, predict, train
+from vptft.tuning.loop import Purpose, curve_rows, predict, train
 from vptft.tuning.methods import METHODS, Method
 from vptft.tuning.optimisation import schedule
 from vptft.tuning.settings import TrainSettings
@@ -110,7 +110,9 @@ def test_the_history_has_every_split_of_every_epoch(go, settings, tmp_path):
     steps = 2 * math.ceil(20 / 8)
     rates = [METHODS["linear"].default_lr * schedule(step, steps, warmup_fraction=0.1) for step in (2, 5)]
     assert history["lr"].tolist() == pytest.approx(np.repeat(rates, 3))
-    assert set(history[history["split"] != "train"]["accuracy"]) <= {correct / 5 for correct in range(6)}
+    for split, count in (("test", 5), ("val", 9)):  # of validation images none is left out
+        shares = history[history["split"] == split]["accuracy"] * count
+        assert shares.to_numpy() == pytest.approx(shares.round())
 
 
 def test_the_last_curve_point_is_the_models_own_loss(go, settings, tmp_path):
@@ -640,3 +642,24 @@ def test_a_run_killed_twenty_times_is_the_run_that_was_never_killed(method, tmp_
     assert last.exitcode == 0
     assert_same_run(load_run(tmp_path / "run"), load_run(tmp_path / "whole"))
     assert not (tmp_path / "run" / "resume").exists()
+
+
+def test_a_curve_of_a_set_that_lies_class_by_class_shows_every_class():
+    by_class = np.repeat(np.arange(10), 25)
+    rows = curve_rows(by_class, 100)
+    assert np.bincount(by_class[rows]).tolist() == [10] * 10
+    assert (np.diff(rows) > 0).all()
+    mixed = np.tile(np.arange(10), 25)
+    assert curve_rows(mixed, 100) == slice(100)
+    assert curve_rows(by_class, 250) == slice(250)
+
+
+def test_every_validation_image_has_a_say(make_task, settings, tmp_path):
+    few = replace(settings, n_curve=2, epochs=1)
+    histories = [
+        train(make_task(), METHODS["linear"], backbone="tiny", settings=each, folder=tmp_path / str(i)).history()
+        for i, each in enumerate((few, replace(few, n_curve=1000)))
+    ]
+    val = [history[history["split"] == "val"][["loss", "accuracy"]].to_numpy() for history in histories]
+    assert len(val[0])
+    np.testing.assert_array_equal(*val)

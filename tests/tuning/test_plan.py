@@ -155,6 +155,12 @@ def test_a_recipe_reaches_every_cell_but_what_was_given():
         replace(plan, arms=(Arm(method="lora"),)).cells()
 
 
+def test_a_weight_decay_that_was_given_is_not_searched_for_by_the_recipe():
+    own = replace(PLAN.settings, weight_decay=0.05)
+    plan = replace(PLAN, recipe="kmnp", settings=own, given=frozenset({"weight_decay"}), search=Search(extra=0))
+    assert {cell.settings.weight_decay for cell in plan.cells().values() if cell.kind == "trial"} == {0.05}
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [

@@ -75,6 +75,12 @@ def test_trials_are_read_from_their_folders(tmp_path):
     }
 
 
+def test_a_run_that_is_complete_stands_before_an_earlier_failure(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"settings": {"lr": 0.1, "weight_decay": 0.2}, "val_accuracy": 0.7}))
+    (tmp_path / "failed.json").write_text(json.dumps({"lr": 0.1, "wd": 0.2, "problem": "loss", "diverged": True}))
+    assert read_trial(tmp_path) == Trial(0.1, 0.2, 0.7)
+
+
 @pytest.mark.parametrize("bad", [{"rates": (0.1, -1)}, {"decays": (-0.1,)}, {"extra": -1}, {"seed": -2}])
 def test_a_search_outside_its_ranges_is_refused(bad):
     with pytest.raises(SettingsError, match="must"):

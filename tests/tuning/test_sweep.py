@@ -183,6 +183,13 @@ def test_a_search_in_which_all_diverged_leaves_no_run(go, plan):
     assert all("diverged" in problem or "became" in problem for problem in progress.problems.values())
 
 
+def test_where_all_diverged_there_is_no_further_trial_to_go_on_from(go, plan):
+    progress, _ = go(replace(plan, arms=(Arm(method="ft"),), search=Search(rates=(2e37, 3e37), extra=1)).cells())
+    assert sorted(progress.states.values()) == ["blocked", "blocked", "diverged", "diverged", "failed"]
+    assert not any("TypeError" in problem for problem in progress.problems.values())
+    assert sum("Every trial diverged" in problem for problem in progress.problems.values()) == 1
+
+
 def test_an_optimum_at_an_end_is_said_in_the_run(go, plan, tmp_path):
     cells = replace(plan, arms=(Arm(method="ft"),), search=Search(rates=(1e-6, 1e-2), extra=0)).cells()
     go(cells)

@@ -1,7 +1,7 @@
 """``sweep`` and ``protocol``: many trainings from a plan; and what both print."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from vptft.cli.options import BackboneName, Device, Json, progress, say, write_j
 from vptft.storage import slug
 
 if TYPE_CHECKING:
-    from vptft.tuning.plan import Cell
+    from vptft.tuning.plan import Cell, Plan
     from vptft.tuning.sweep import Job, Progress
 
 Engine = Literal["here", "workers", "ray"]
@@ -67,10 +67,11 @@ def sweep(
     cells = {folder: cell for each in plans for folder, cell in each.cells().items()}
     root = out or Path("checkpoints") / slug(plans[0].name)
     if emit == "commands":
-        _write_commands(cells, f"vptft-analyze sweep {shlex.quote(str(plan))} -o {shlex.quote(str(root))}")
+        on = "" if device == "cpu" else f" --device {shlex.quote(device)}"
+        _write_commands(cells, f"vptft-analyze sweep {shlex.quote(str(plan))} -o {shlex.quote(str(root))}{on}")
         return
     _go(
-        cells, root, budgets=plans[0].budgets(), engine=_engine(engine, workers, cpus, gpus, address), workers=workers,
+        cells, root, budgets=_budgets(plans), engine=_engine(engine, workers, cpus, gpus, address), workers=workers,
         only=frozenset(only or ()), dry_run=dry_run, status=status, retry=retry, device=device, as_json=json,
     )  # fmt: skip
 
@@ -139,7 +140,7 @@ def protocol(
         return
     cells = {folder: cell for plan in plans for folder, cell in plan.cells().items()}
     _go(
-        cells, out or Path("checkpoints") / name, budgets=plans[0].budgets() if plans else {},
+        cells, out or Path("checkpoints") / name, budgets=_budgets(plans),
         engine=_engine(engine, workers, cpus, gpus, address), workers=workers, only=frozenset(), dry_run=dry_run,
         status=status, retry=retry, device=device, as_json=json,
     )  # fmt: skip
@@ -203,7 +204,8 @@ def _go(
                 running.close()
     found.states = before.states | found.states
     _write(cells, found, root, as_json)
-    if left or found.count("failed", "blocked"):
+    asked = [state for folder, state in found.states.items() if not only or folder in only]
+    if left or {"failed", "blocked"} & set(asked):
         raise typer.Exit(1)
 
 
@@ -220,6 +222,15 @@ def _left_out(cells: "Mapping[str, Cell]", before: "Progress", only: frozenset[s
     for reason in reasons:
         say(f"left out: {reason}")
     return left
+
+
+def _budgets(plans: "Sequence[Plan]") -> dict[str, int]:
+    """Trials of each method over all plans; of plans that differ, the most."""
+    told: dict[str, int] = {}
+    for plan in plans:
+        for method, count in plan.budgets().items():
+            told[method] = max(count, told.get(method, 0))
+    return told
 
 
 def _say_budgets(budgets: Mapping[str, int]) -> None:

@@ -345,7 +345,9 @@ class TunedModel(nn.Module):
 
     @property
     def _pools_cls_only(self) -> bool:
-        return self.vit.global_pool == "token" and not self.patches_too
+        # The second head of a distilled DeiT reads a token of its own.
+        two_heads = getattr(self.vit, "dist_token", None) is not None
+        return self.vit.global_pool == "token" and not self.patches_too and not two_heads
 
     def _pool(self, tokens: torch.Tensor, layout: TokenLayout | None = None) -> torch.Tensor:
         vit = self.vit

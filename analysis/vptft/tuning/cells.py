@@ -40,7 +40,8 @@ def train_cell(
             folder=target, base=base, purpose=purpose, device=job.device, on_epoch=on_epoch,
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - the next cell must be trained whatever this one stumbled over
-        diverged = isinstance(error, TrainingError) and cell.kind == "trial"
+        # Without a rate nothing was trained: an extra trial whose earlier ones all diverged has none to go on from.
+        diverged = isinstance(error, TrainingError) and cell.kind == "trial" and settings.lr is not None
         problem = error.problem if isinstance(error, VptftError) else f"{type(error).__name__}: {error}"
         told: dict[str, Any] = {
             "problem": problem,

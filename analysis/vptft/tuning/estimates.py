@@ -49,7 +49,7 @@ class Pace:
         if self.once:
             return self.image * (n_train + n_val + n_test)
         steps = settings.epochs * -(-n_train // settings.batch_size)
-        curves = settings.epochs * (min(n_val, settings.n_curve) + min(n_test, settings.n_curve))
+        curves = settings.epochs * (n_val + min(n_test, settings.n_curve))
         return steps * self.step + (curves + n_test) * self.image
 
 

@@ -31,6 +31,7 @@ from vptft.checkpoints.native import (
     tuned_state,
     write_snapshot,
 )
+from vptft.data.splits import draw_order
 from vptft.data.tasks import Split, Task
 from vptft.data.transforms import normalise
 from vptft.errors import CheckpointError, NotApplicable, SettingsError, TrainingError
@@ -330,8 +331,9 @@ def _train_epoch(
 def _curve_point(
     state: _State, split: Inputs, name: str, backbone: Backbone, settings: TrainSettings
 ) -> tuple[str, float, float]:
-    logits = predict(state.model, split.values[: settings.n_curve], backbone, precision=settings.precision)
-    labels = split.labels[: settings.n_curve]
+    rows = curve_rows(split.labels.numpy(), settings.n_curve) if name == "test" else slice(None)
+    logits = predict(state.model, split.values[rows], backbone, precision=settings.precision)
+    labels = split.labels[rows]
     loss = F.cross_entropy(logits, labels).item()
     if not math.isfinite(loss):
         raise TrainingError(
@@ -339,6 +341,16 @@ def _curve_point(
             LOWER_LR,
         )
     return name, loss, int((logits.argmax(1) == labels).sum()) / len(labels)
+
+
+def curve_rows(labels: np.ndarray, n: int) -> slice | np.ndarray:
+    """Return which test images a curve is of: the first ``n``, or as many of every class where they lie by class.
+
+    Validation images are never left out: what is chosen by them is chosen by all.
+    """
+    if n >= len(labels) or (np.diff(labels) < 0).any():
+        return slice(n)
+    return np.sort(draw_order(labels, len(labels), 0)[:n])
 
 
 def _finish(

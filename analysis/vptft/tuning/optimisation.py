@@ -8,7 +8,7 @@ import torch
 from vptft.models.tuned import TunedModel
 from vptft.tuning.settings import TrainSettings
 
-EMBEDDINGS = ("tokens", "cls_token", "reg_token", "pos_embed", "relative_position_bias_table")
+EMBEDDINGS = ("tokens", "cls_token", "dist_token", "reg_token", "pos_embed", "relative_position_bias_table")
 """Ends of the names of parameters that are looked up or added, not multiplied with: they do not decay."""
 
 

@@ -124,7 +124,7 @@ class Plan:
         recipe = method_recipe(self.recipe, method)
         batch = with_recipe(self.settings, self.recipe, method, given=self.given).batch_size
         rates = self.search.rates or recipe.rates(method, batch)
-        decays = self.search.decays or recipe.decays
+        decays = self.search.decays or (() if "weight_decay" in self.given else recipe.decays)
         if not decays:
             decays = (with_recipe(self.settings, self.recipe, method, given=self.given).weight_decay,)
         return tuple(itertools.product(rates, decays))

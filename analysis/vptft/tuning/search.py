@@ -9,7 +9,8 @@ from vptft.errors import SettingsError, TrainingError
 from vptft.storage import read_json
 
 SEARCH_SEED = 100
-"""Seed of the search's training draw, so that no final run sees the images its learning rate was chosen on."""
+"""Seed of the search's training draw. Where a task has images without end, no final run sees those its learning rate
+was chosen on; draws of a finite set share some, and a refit trains on the validation images by design."""
 
 FAILED_FILE = "failed.json"
 """What a training that could not be finished leaves in its folder."""
@@ -109,8 +110,7 @@ def at_an_end(trials: list[Trial]) -> str | None:
 
 def read_trial(folder: Path) -> Trial:
     """Read a finished or diverged trial."""
-    failed = folder / FAILED_FILE
-    if failed.is_file():
+    if not (folder / "run.json").is_file() and (failed := folder / FAILED_FILE).is_file():
         told = read_json(failed)
         return Trial(told["lr"], told["wd"], None)
     info = read_json(folder / "run.json")

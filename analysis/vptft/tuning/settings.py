@@ -73,7 +73,8 @@ class TrainSettings:
     train_split
         ``train``; or ``trainval``, then nothing is left to validate on, and no validation curve is written.
     n_curve
-        Test images whose loss is computed every epoch: the first of the fixed test order.
+        Test images whose loss is computed every epoch: the first of the fixed test order, or as many of every class
+        where that lies class by class. Validation images are all computed.
     snapshots
         How many times on the way the tuned tensors are kept, evenly spaced, the last epoch included.
     precision

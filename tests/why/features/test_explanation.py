@@ -27,6 +27,7 @@ def test_a_planted_slope_is_found_and_supported():
     assert found["low"] < 2.0 < found["high"]
     assert found["high"] - found["low"] < 0.6
     assert (found["n_tasks"], found["n_methods"], found["n_seeds"]) == (9, 5, 3)
+    assert term(result, methods="features moved")["n_methods"] == 4
     assert verdicts(result) == ["supported", "supported", "refuted", "inconclusive"]
 
 
@@ -37,6 +38,57 @@ def test_a_planted_optimum_is_found_where_it_is():
     assert found["turning"] == pytest.approx(0.65, abs=0.03)
     assert found["inside"]
     assert verdicts(result)[3] == "supported"
+
+
+@pytest.mark.parametrize("answer", [lambda x: 30 * np.sqrt(x), lambda x: 20 * x - 10 * x**2])
+def test_a_bend_that_turns_beyond_the_runs_is_no_optimum(answer):
+    result = measure(ladder(answer, tasks=8, noise=0.05))
+    found = term(result, "quadratic", methods="features moved")
+    assert found["high"] < 0
+    assert not found["inside"]
+    (claim,) = (f for f in result.findings() if "optimum" in f.statement)
+    assert (claim.verdict, claim.reason) == (
+        "inconclusive", "it bends, but turns beyond the runs: no optimum is among them",
+    )  # fmt: skip
+
+
+def test_frozen_features_decide_no_verdict():
+    """Flat among the methods that move features; the probe, at CKA 1 by construction, lies far below."""
+    flat = measure(ladder(lambda x: -15.0 if x == 1.0 else 0.0, tasks=8, noise=0.05))
+    assert term(flat, "quadratic")["high"] < 0
+    assert verdicts(flat)[3] != "supported"
+    rising = measure(ladder(lambda x: 10 * x - (20 if x == 1.0 else 0), tasks=8, noise=0.05))
+    assert term(rising)["high"] < 0
+    assert verdicts(rising)[1] == "supported"
+
+
+def test_a_preservation_that_is_not_known_is_left_out():
+    runs = ladder(lambda x: 20 * x)
+    lost = [replace(r, table=r.table.assign(value=np.nan)) if (r.method, r.task) == ("bias", "task 1") else r
+            for r in runs]  # fmt: skip
+    result = measure(lost)
+    assert result.contrasts.set_index("contrast").loc[EXCESS, "n_tasks"] == 6
+    assert term(result, methods="features moved")["n_cells"] == 23
+
+
+def test_few_groups_alone_give_no_verdict():
+    crops = ladder(lambda x: 90 * x, tasks=2, few_groups=True, pretraining="masked")
+    (alone,) = measure(crops).findings()
+    assert (alone.verdict, alone.hypothesis) == ("not applicable", "Y3")
+    assert len(measure([*ladder(lambda x: 20 * x), *crops]).findings()) == 5
+
+
+def test_a_task_on_which_vpt_lies_beyond_the_others_line_is_left_out():
+    beyond = {"ft": 0.5, "partial_k": 0.6, "vpt_deep": 0.2, "linear": 1.0}
+    mixed = [*ladder(lambda x: 10 * x), *ladder(lambda x: 10 * x, tasks=2, methods=beyond, rng=5)]
+    mixed = [replace(run, task=f"{run.task}, {i >= 90}") for i, run in enumerate(mixed)]
+    row = measure(mixed).contrasts.set_index("contrast").loc[EXCESS]
+    assert (row["n_tasks"], row["extrapolated"]) == (6, 2)
+    only = measure(ladder(lambda x: 10 * x, methods=beyond))
+    assert only.contrasts.set_index("contrast").loc[EXCESS, "n_tasks"] == 0
+    (claim,) = (f for f in only.findings() if "Not trivially" in f.statement)
+    assert claim.verdict == "not applicable"
+    assert claim.reason == "on all 6 tasks VPT's preservation lies beyond that of the others"
 
 
 def test_what_does_not_go_with_preservation_is_not_found():

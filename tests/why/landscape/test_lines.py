@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
 from vptft.errors import SettingsError
@@ -146,6 +150,32 @@ def test_pairs_of_seeds_are_not_as_many_trainings():
     assert np.isnan(mean_over_pairs([1.0], [(0, 1)]).low)
     paired = mean_over_pairs([1.0, 2.0, 3.0], [(0, 0), (1, 1), (2, 2)])
     assert (paired.value, paired.low) == pytest.approx((2, 2 - 4.302653 / np.sqrt(3)))
+
+
+def test_pairs_of_a_seed_with_itself_count_once_a_seed_and_need_three():
+    values, pairs = [1.0, 1.2, 0.8, 2.0, 3.0], [(0, 0), (0, 0), (0, 0), (1, 1), (2, 2)]
+    found = mean_over_pairs(values, pairs)
+    low, high = stats.ttest_1samp([1, 2, 3], 0).confidence_interval()
+    assert (found.value, found.low, found.high) == pytest.approx((2, low, high))
+    one = mean_over_pairs(values[:3], pairs[:3])
+    assert one.value == pytest.approx(1)
+    assert np.isnan(one.low)
+
+
+def test_a_curve_bends_by_training_images_only(model, sample):
+    net = model()
+    first, second = weights_of(space(net, "all")), weights_of(space(model(seed=1), "all"))
+    with pytest.raises(SettingsError, match="bends by the loss on training images"):
+        measure([line(net, first, second, replace(sample, split="test"))], points=3, curve_steps=1)
+
+
+def test_heads_with_parameters_of_their_own_kind_stay_where_they_are():
+    vit = VisionTransformer(
+        img_size=32, patch_size=16, embed_dim=16, depth=1, num_heads=2, num_classes=0, scale_attn_norm=True
+    )
+    assert heads_of(vit) == {}
+    plain = VisionTransformer(img_size=32, patch_size=16, embed_dim=16, depth=1, num_heads=2, qk_norm=True)
+    assert heads_of(plain) == {"blocks.0.attn": 2}
 
 
 def test_lines_are_pooled_by_what_they_ask(model, sample):

@@ -138,3 +138,39 @@ def test_one_method_at_two_sizes_is_no_pair_of_methods():
         each for n in (300, 1000) for each in three(task="t", method="vpt_deep", task_group="structured", n_train=n)
     ]
     assert measure(made).printed.empty
+
+
+def test_a_run_whose_held_out_loss_is_lost_has_diverged():
+    lost = history([3.0, 2.0, 1.0, np.inf, np.inf, np.inf], seed=7)
+    with pytest.raises(SettingsError, match=r"ft on .*, seed 7, has diverged: its test loss is no number from epoch 4"):
+        measure([*three(), lost])
+    unknown = history([3.0, 2.0, 1.0, np.nan, 2.0, 2.5], accuracy=[0.1, 0.2, 0.3, 0.3, 0.3, 0.3])
+    with pytest.raises(SettingsError, match="from epoch 4"):
+        measure([unknown])
+
+
+def test_an_epoch_that_was_not_tested_is_no_divergence():
+    sparse = [each[~((each["split"] == "test") & (each["epoch"] % 2 == 1))] for each in three()]
+    assert measure(sparse).cells["n_seeds"].tolist() == [3]
+
+
+def test_weights_kept_before_the_curves_begin_are_refused():
+    late = history(RISING)
+    late = late[~((late["split"] == "test") & (late["epoch"] < 5))].assign(end_epoch=3)
+    with pytest.raises(SettingsError, match="keeps the weights of epoch 3, and its curves begin at 5"):
+        measure([late])
+
+
+def test_what_is_not_told_drops_no_task():
+    made = [each.assign(n_train=np.nan, pretraining=None) for each in three()]
+    result = measure([*made, *three(task="other")])
+    assert sorted(result.cells["task"]) == sorted({*(each["task"].iloc[0] for each in made), "other"})
+
+
+def test_pretraining_objectives_are_counted_apart():
+    result = measure([*three(pretraining="supervised"), *three(pretraining="masked")])
+    found = result.findings()
+    assert [finding.n for finding in found] == [1, 1]
+    assert [finding.statement.rpartition("; ")[2] for finding in found] == [
+        "masked pretraining", "supervised pretraining",
+    ]  # fmt: skip

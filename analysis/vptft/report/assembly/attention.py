@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vptft.checkpoints.native import find_runs, load_run
+from vptft.checkpoints.native import Run, find_runs, load_run
 from vptft.checkpoints.pairs import RunPair, pair_runs
 from vptft.data.images import ImageSet
 from vptft.errors import SettingsError
@@ -23,7 +23,8 @@ def pairs_of(folders: Sequence[Path]) -> list[RunPair]:
     Raises
     ------
     SettingsError
-        The second run has prompts, and the first has none.
+        The second run has prompts, and the first has none; or they are of other images, classes or backbones, so that
+        no map of one could stand beside one of the other.
     """
     if len(folders) == 2 and not any(_holds_runs(folder) for folder in folders):
         vpt, ft = (load_run(folder) for folder in folders)
@@ -31,8 +32,19 @@ def pairs_of(folders: Sequence[Path]) -> list[RunPair]:
             raise SettingsError(
                 f"{ft.folder} has prompts and {vpt.folder} has none.", "Give the run with prompts first."
             )
+        _require_same(vpt, ft)
         return [RunPair(vpt=vpt, ft=ft)]
     return pair_runs(find_runs(list(folders)))
+
+
+def _require_same(vpt: Run, ft: Run) -> None:
+    for name in ("task", "classes", "image_size", "mean", "std", "backbone_sha256"):
+        ours, theirs = getattr(vpt.info, name), getattr(ft.info, name)
+        if ours != theirs:
+            raise SettingsError(
+                f"{vpt.folder} and {ft.folder} differ in {name.replace('_', ' ')}: {ours} and {theirs}.",
+                "Give two runs of one task and backbone.",
+            )
 
 
 def attention_maps(pair: RunPair, *, n_images: int, seed: int, folder: Path | None = None) -> maps.AttentionMaps:

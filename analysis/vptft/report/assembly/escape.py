@@ -110,11 +110,14 @@ def escape(
 
 
 def beside(runs: Sequence[Run]) -> pd.DataFrame:
-    """Test accuracy of each Mixed and FT-then-PT run and of the FT run it is paired with; columns ``CONTROLS``."""
+    """Test accuracy of each Mixed and FT-then-PT run and of the FT run it is paired with; columns ``CONTROLS``.
+
+    Tasks with few groups bear no claim, and are not among them.
+    """
     rows = [
         (pair.ft.info.pretraining, pair.ft.info.task, method, pair.ft.info.seed, *_accuracies(pair.vpt, pair.ft))
         for method in BESIDE
-        for pair in _pairs(runs, method)
+        for pair in _pairs([run for run in runs if not run.info.few_groups], method)
     ]
     kinds = dict.fromkeys(CONTROLS, "str") | {"seed": "int64", "accuracy": "float64", "accuracy_ft": "float64"}
     return pd.DataFrame(rows, columns=CONTROLS).astype(kinds)

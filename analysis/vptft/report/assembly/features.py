@@ -134,7 +134,7 @@ def _layers(model: TunedModel, asked: tuple[int, ...]) -> tuple[int, ...]:
     depth = len(model.vit.blocks)
     if max(asked, default=0) >= depth:
         raise SettingsError(f"Layers {asked} are not all among the backbone's {depth}, counted from 0.")
-    return tuple(sorted(set(asked))) or tuple(range(depth))
+    return tuple(sorted({*asked, depth - 1})) if asked else tuple(range(depth))
 
 
 def _accuracy(run: Run) -> float:

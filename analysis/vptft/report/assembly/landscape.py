@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from vptft.checkpoints.native import Run, load_run
 from vptft.data import registry
-from vptft.errors import SettingsError
+from vptft.errors import CheckpointError, SettingsError
 from vptft.models.tuned import TunedModel
 from vptft.report.assembly.pieces import Arrays, Pieces, Progress, in_processes, kept, on_ray
 from vptft.report.assembly.samples import drawn, labels_of, model_inputs
@@ -155,7 +155,11 @@ def sample_of(run: Run, split: Split, n_images: int, seed: int) -> Sample:
     if split == "test":
         images = drawn(run, n_images, seed)
     else:
-        own = registry.task(run.info.task).load("train", n=run.info.settings["n_train"], seed=run.info.seed)
+        if run.info.n_train is None or run.info.seed is None:
+            raise CheckpointError(
+                f"{run.folder} does not tell its training images: their number or its seed is not known."
+            )
+        own = registry.task(run.info.task).load("train", n=run.info.n_train, seed=run.info.seed)
         chosen = np.random.default_rng(seed).choice(len(own), size=min(n_images, len(own)), replace=False)
         images = own.subset(np.sort(chosen))
     return Sample(

@@ -1,6 +1,7 @@
 """From runs to the lines between them: which there are follows from the runs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, groupby
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from vptft.checkpoints.native import WEIGHTS_FILE, Run
 from vptft.errors import CheckpointError, NotApplicable
 from vptft.models.tuned import TunedModel
 from vptft.report.assembly.landscape import SPLITS, Split, sample_of
+from vptft.report.assembly.overfitting import labels_of
 from vptft.report.assembly.pieces import Arrays, Pieces, Progress, kept
 from vptft.report.assembly.saved import identity, saved_or
 from vptft.storage import key_of
@@ -26,6 +29,7 @@ HALVES = (
     "lies above its own training loss, and a path between two such ends can lie far below both"
 )
 """What ``train`` means on a line between seeds; kept with the result."""
+STATISTICS = ("running_mean", "running_var")
 
 
 def lines_between(runs: Sequence[Run], *, splits: Sequence[Split] = SPLITS, n_images: int = 64, seed: int = 0) -> tuple[
@@ -35,7 +39,8 @@ def lines_between(runs: Sequence[Run], *, splits: Sequence[Split] = SPLITS, n_im
 
     Within one task, backbone and training size: from the pretrained network to each run; between the seeds of each
     method; from FT to Mixed of one seed; from FT to the FT-then-PT that started from it. A kind of line has one method
-    at each end, so that a mean over lines of one kind is of like things.
+    with one choice of settings at each end (:func:`.overfitting.labels_of`), so that a mean over lines of one kind is
+    of like things.
 
     Returns
     -------
@@ -46,19 +51,19 @@ def lines_between(runs: Sequence[Run], *, splits: Sequence[Split] = SPLITS, n_im
     left_out = [f"{run.label}: {reason}" for run in runs if (reason := _unfit(run))]
     usable = sorted((run for run in runs if not _unfit(run)), key=_setting)
     settings_of = {task: {_setting(run) for run in usable if run.info.task == task} for task in _tasks(usable)}
+    label_of = {run.folder: label for run, label in zip(usable, labels_of(usable), strict=True)}
     for (task, *_), group in groupby(usable, key=_setting):
-        several = len(settings_of[task]) > 1
-        make = partial(_line, several=several, splits=tuple(splits), n_images=n_images, seed=seed)
-        own = sorted(group, key=lambda run: (run.info.method, str(run.info.seed), str(run.folder)))
-        found += [make(f"pretrained to {run.info.method}", None, run) for run in own if run.info.base is None]
-        for method, same in groupby(own, key=lambda run: run.info.method):
-            found += [make(f"{method} seeds", *pair) for pair in combinations(same, 2) if _seeds_differ(*pair)]
+        names = _Names(label_of, settings_of[task])
+        make = partial(_line, names=names, splits=tuple(splits), n_images=n_images, seed=seed)
+        own = sorted(group, key=lambda run: (label_of[run.folder], str(run.info.seed), str(run.folder)))
+        found += [make(f"pretrained to {names.label(run)}", None, run) for run in own if run.info.base is None]
+        for label, same in groupby(own, key=names.label):
+            found += [make(f"{label} seeds", *pair) for pair in combinations(same, 2) if _seeds_differ(*pair)]
         for first in (run for run in own if run.info.method == "ft"):
             for second in own:
-                if second.info.method == "mixed" and second.info.seed == first.info.seed:
-                    found.append(make("ft to mixed", first, second))
-                if (second.info.base or {}).get("model_sha256") == first.info.model_sha256:
-                    found.append(make(f"ft to {second.info.method}", first, second))
+                started = (second.info.base or {}).get("model_sha256") == first.info.model_sha256
+                if started or (second.info.method == "mixed" and second.info.seed == first.info.seed):
+                    found.append(make(f"{names.label(first)} to {names.label(second)}", first, second))
     return found, left_out
 
 
@@ -95,7 +100,7 @@ def lines_of(
 
         def mapped(one: Callable[[lines.Line], lines.Walked], some: Sequence[lines.Line]) -> Iterable[lines.Walked]:
             done = kept(
-                pieces, some, name=lambda line: key_of(line.task, line.kind, line.name)[:24],
+                pieces, some, name=lambda line: key_of(line.task, line.kind, line.name, line.ends)[:24],
                 make=lambda missing: ((line, _to_arrays(one(line))) for line in missing), on_piece=on_line,
             )  # fmt: skip
             return map(_from_arrays, done)
@@ -113,12 +118,12 @@ def lines_of(
 
 
 def _line(
-    kind: str, first: Run | None, second: Run, *, several: bool, splits: tuple[Split, ...], n_images: int, seed: int
+    kind: str, first: Run | None, second: Run, *, names: "_Names", splits: tuple[Split, ...], n_images: int, seed: int
 ) -> lines.Line:
     return lines.Line(
-        task=second.info.task, kind=kind + (_size(second) if several else ""),
-        first="pretrained" if first is None else _short(first, several=several),
-        second=_short(second, several=several),
+        task=second.info.task, kind=kind + names.setting(second),
+        first="pretrained" if first is None else names.short(first), second=names.short(second),
+        ends=f"{'' if first is None else identity(first)} {identity(second)}",
         seeds=(_seed(second if first is None else first), _seed(second)),
         load=partial(_ends, first, second, splits=splits, n_images=n_images, seed=seed),
     )  # fmt: skip
@@ -169,6 +174,12 @@ def _unfit(run: Run) -> str:
     if not (run.folder / WEIGHTS_FILE).is_file():
         return f"its weights are not there (`vptft-analyze checkpoints rebuild {run.folder}`)"
     try:
+        with safe_open(run.folder / WEIGHTS_FILE, framework="pt") as weights:
+            if any(name.endswith(STATISTICS) for name in weights.keys()):  # noqa: SIM118
+                return "it has statistics of batches of its own, which lie on no line between weights"
+    except SafetensorError as error:
+        return f"its weights cannot be read: {error}"
+    try:
         run.base_run()
     except CheckpointError as error:
         return error.problem
@@ -193,13 +204,27 @@ def _seed(run: Run) -> int:
     return run.info.seed
 
 
-def _short(run: Run, *, several: bool) -> str:
-    """Method and seed; size and resolution too where the task was trained with several."""
-    return f"{run.info.method} seed {run.info.seed}" + (_size(run) if several else "")
+@dataclass(frozen=True)
+class _Names:
+    """How the runs of one task are told apart: by the labels of their methods, and by what else its runs differ in."""
 
+    labels: Mapping[Path, str]
+    settings: Set[tuple[str, ...]]
 
-def _size(run: Run) -> str:
-    return f" ({run.info.n_train} images, {run.info.image_size} px)"
+    def label(self, run: Run) -> str:
+        return self.labels[run.folder]
+
+    def short(self, run: Run) -> str:
+        """Method and seed; size and resolution too where the task was trained with several."""
+        return f"{self.label(run)} seed {run.info.seed}{self.setting(run)}"
+
+    def setting(self, run: Run) -> str:
+        """Size and resolution, and the backbone, where the task's runs have several; empty where not."""
+        if len(self.settings) == 1:
+            return ""
+        backbones = {backbone for _, backbone, *_ in self.settings}
+        network = f"{run.info.backbone} {str(run.info.backbone_sha256)[:8]}, " if len(backbones) > 1 else ""
+        return f" ({network}{run.info.n_train} images, {run.info.image_size} px)"
 
 
 def _to_arrays(found: lines.Walked) -> Arrays:

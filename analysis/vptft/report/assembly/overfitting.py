@@ -124,7 +124,8 @@ def calibrations(
 
     Runs without predictions are left out and named in the settings.
     """
-    inputs = {"runs": [identity(run) for run in runs], "bins": bins, "seed": seed}
+    curves_key = shown.settings.get("key")
+    inputs = {"runs": [identity(run) for run in runs], "curves": curves_key, "bins": bins, "seed": seed}
 
     def make(settings: dict[str, Any]) -> calibration.Calibration:
         labels, found, left_out = labels_of(runs), [], []
@@ -159,7 +160,7 @@ def explained(
     vpt, ft
         Which labels are compared: those of :func:`labels_of`.
     """
-    inputs = {"runs": [identity(run) for run in runs], "vpt": vpt, "ft": ft}
+    inputs = {"runs": [identity(run) for run in runs], "curves": shown.settings.get("key"), "vpt": vpt, "ft": ft}
 
     def make(settings: dict[str, Any]) -> explanation.Explanation:
         keys = ["task", "n_train", "seed", "pretraining", "method"]
@@ -184,7 +185,7 @@ def regularised(
     runs: Sequence[Run], shown: OverfittingCurves, *, vpt: str = "vpt_deep", ft: str = "ft", folder: Path | None = None
 ) -> regularisation.Regularisation:
     """Compare FT with and without each regulariser, and with VPT: labels as of :func:`labels_of`."""
-    inputs = {"runs": [identity(run) for run in runs], "vpt": vpt, "ft": ft}
+    inputs = {"runs": [identity(run) for run in runs], "curves": shown.settings.get("key"), "vpt": vpt, "ft": ft}
 
     def make(settings: dict[str, Any]) -> regularisation.Regularisation:
         rises = shown.runs.set_index(["task", "n_train", "seed", "pretraining", "method"])["rise_nats"].to_dict()

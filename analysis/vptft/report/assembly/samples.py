@@ -63,5 +63,9 @@ def masks_of(images: ImageSet, size: int) -> np.ndarray | None:
     out = []
     for i in range(len(images)):
         mask = torch.from_numpy(images.masks(i).astype(np.float32))[None, None]
-        out.append(torch.nn.functional.interpolate(mask, size=(size, size), mode="area")[0, 0].numpy() >= 0.5)
+        height, width = mask.shape[2:]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = mask[:, :, top : top + side, left : left + side]
+        out.append(torch.nn.functional.interpolate(square, size=(size, size), mode="area")[0, 0].numpy() >= 0.5)
     return np.stack(out)

@@ -16,7 +16,7 @@ from vptft.errors import SettingsError
 from vptft.evidence.findings import Finding, from_table, to_table
 from vptft.evidence.results import Result
 from vptft.evidence.statistics.components import Components, Estimate, components, nested_interval
-from vptft.evidence.statistics.resampling import Interval, PairedDraw
+from vptft.evidence.statistics.resampling import Interval, PairedDraw, no_interval
 from vptft.evidence.verdicts import Claim, decide
 from vptft.why.attention.maps import OUTCOMES
 from vptft.why.attention.score_settings import RANDOM, SCORES, SIDES
@@ -280,15 +280,22 @@ def _masses(draws: Sequence[AttentionScores]) -> list[dict[str, Any]]:
         for tokens in ("patch", "cls", "register", "prompt"):
             sides = {side: [_per_image(p, p.masses, kind, f"{tokens}_mass", side) for p in draws] for side in SIDES}
             pairs = [
-                PairedDraw(differences=vpt - ft, groups=groups)
+                PairedDraw(differences=(vpt - ft)[known], groups=groups[known])
                 for (vpt, groups), (ft, _) in zip(sides["vpt"], sides["ft"], strict=True)
+                if (known := np.isfinite(vpt - ft)).any()
             ]
-            found = nested_interval([pairs], [1.0])
+            found = nested_interval([pairs], [1.0]) if pairs else no_interval()
             rows.append({
-                "map": kind, "tokens": tokens, **{s: float(np.mean([v.mean() for v, _ in sides[s]])) for s in SIDES},
+                "map": kind, "tokens": tokens, **{s: _mean_of_known([v for v, _ in sides[s]]) for s in SIDES},
                 "difference": found.value, "low": found.low, "high": found.high, "n_seeds": len(draws),
             })  # fmt: skip
     return rows
+
+
+def _mean_of_known(values: Sequence[np.ndarray]) -> float:
+    """Mean over draws of the means over images whose value is known; NaN where none is."""
+    means = [each[np.isfinite(each)].mean() for each in values if np.isfinite(each).any()]
+    return float(np.mean(means)) if means else float("nan")
 
 
 def _per_image(

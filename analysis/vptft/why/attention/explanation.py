@@ -108,7 +108,7 @@ def gathered(
     masses = [part.masses for part in parts if part.masses is not None]
     share = _joined([each.share for each in masses])
     maps, flat = normalised(values)
-    has = bool(masses)
+    cls_mass = _joined([each.cls for each in masses])
     return Explanation(
         method=method,
         target=target,
@@ -116,8 +116,9 @@ def gathered(
         maps=maps,
         values=values,
         flat=flat,
-        patch_mass=values.sum(axis=(1, 2)) if has else None,
-        cls_mass=_joined([each.cls for each in masses]),
+        # An image whose other masses are not known has an empty map, not one of mass 0.
+        patch_mass=None if cls_mass is None else np.where(np.isfinite(cls_mass), values.sum(axis=(1, 2)), np.nan),
+        cls_mass=cls_mass,
         register_mass=_joined([each.registers for each in masses]),
         prompt_mass=_joined([each.prompts for each in masses]),
         prompt_share=share,

@@ -11,6 +11,7 @@ import torch
 from vptft.errors import SettingsError
 from vptft.evidence.findings import Finding
 from vptft.evidence.results import Result
+from vptft.evidence.statistics.paired import mean_interval
 from vptft.models.tuned import TunedModel
 from vptft.why.attention.focus import entropy_bits
 from vptft.why.attention.localisation import coverage, energy
@@ -56,17 +57,17 @@ class AttentionMaps(Result):
             reason = "no object masks: where the map falls cannot be scored"
             statement = f"Attention on {self.task}"
             return (Finding(hypothesis="Y4", statement=statement, verdict="not applicable", reason=reason),)
-        half = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.nan
-        mean = float(difference.mean())
+        mean = mean_interval(100 * difference.to_numpy())
+        known = not np.isnan(mean.low)
         return (
             Finding(
                 hypothesis="Y4",
                 statement=f"Rollout map on the object, VPT minus FT: {self.task}, {len(difference)} drawn images",
                 verdict="inconclusive",
                 reason="one run a side: no verdict",
-                effect=100 * mean,
-                low=None if np.isnan(half) else float(100 * (mean - half)),
-                high=None if np.isnan(half) else float(100 * (mean + half)),
+                effect=mean.value,
+                low=mean.low if known else None,
+                high=mean.high if known else None,
                 unit="points",
                 n=len(difference),
             ),

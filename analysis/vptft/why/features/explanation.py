@@ -5,7 +5,7 @@ reads, on the reference set, between the pretrained and the tuned network. Other
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from vptft.errors import NotApplicable
 from vptft.evidence.findings import Finding
 from vptft.evidence.results import Result
 from vptft.evidence.statistics.paired import mean_interval, sign_flip
-from vptft.evidence.statistics.resampling import Interval
+from vptft.evidence.statistics.resampling import Interval, no_interval
 from vptft.evidence.verdicts import Claim, decide
 from vptft.why.features.preservation import OWN, FeaturePreservation
 from vptft.why.features.within import within
@@ -60,7 +60,8 @@ class PreservationEffect(Result):
         n_settings, n_cells, n_methods, n_seeds (least).
     contrasts
         One row a pretraining and contrast between methods, mean over tasks: pretraining, contrast, unit, value, low,
-        high, p (sign-flip), n_tasks, n_seeds, extrapolated (tasks in which VPT's preservation lies outside the line).
+        high, p (sign-flip), n_tasks, n_seeds, extrapolated (tasks in which VPT's preservation lies beyond that of
+        the others, so that their line says nothing there: they are left out).
     """
 
     analysis: ClassVar[str] = "feature-preservation"
@@ -81,7 +82,11 @@ class PreservationEffect(Result):
         for pretraining in dict.fromkeys(self.runs["pretraining"]):
             terms = self.terms[self.terms["pretraining"] == pretraining]
             contrasts = self.contrasts[self.contrasts["pretraining"] == pretraining]
-            found += _findings(str(pretraining), terms, contrasts)
+            if terms.empty:
+                what = f"Preservation of features explains the gap, {pretraining} pretraining"
+                found.append(_not_applicable(what, "few independent pictures stand behind every task"))
+            else:
+                found += _findings(str(pretraining), terms, contrasts)
         return tuple(found)
 
 
@@ -105,7 +110,9 @@ def measure(results: Sequence[FeaturePreservation], *, settings: Mapping[str, An
     never pooled. A method that preserves more differs in more than that: what goes with preservation here need not
     come from it. With few methods a line over them is nearly a comparison of two; a setting with less than
     :data:`LEAST_DOSES` methods that moved features is left out of regressions, since a probe of frozen features and
-    one method beside it are a contrast, not a dose. :data:`CIRCULAR`
+    one method beside it are a contrast, not a dose. Judged are the methods that moved features; with the others beside
+    them the numbers are told too. An optimum is supported only where accuracy turns within the runs' range.
+    :data:`CIRCULAR`
     """
     runs = pd.DataFrame([_row(each) for each in results])
     if runs.empty or runs.groupby("setting")["method"].nunique().max() < 2:
@@ -229,9 +236,9 @@ def _contrasts(pretraining: str, cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _excess(by: _Methods) -> _Value | None:
     """VPT's accuracy above the line through the methods without prompts, at its own preservation."""
-    others = [row for method, row in by.items() if method not in PROMPTED]
+    others = [row for method, row in by.items() if method not in PROMPTED and np.isfinite(row[JUDGED])]
     x = np.array([row[JUDGED] for row in others])
-    if VPT not in by or len(x) < 2 or np.ptp(x) <= 1e-6:
+    if VPT not in by or not np.isfinite(by[VPT][JUDGED]) or len(x) < 2 or np.ptp(x) <= 1e-6:
         return None
     vpt = by[VPT]
     line = np.polyfit(x, [row["accuracy_points"] for row in others], 1)
@@ -242,13 +249,14 @@ def _excess(by: _Methods) -> _Value | None:
 
 def _over_tasks(values: Sequence[_Value]) -> dict[str, Any]:
     frame = pd.DataFrame(values, columns=["task", "value", "n_seeds", "beyond"])
-    of_task = frame.groupby("task")["value"].mean().to_numpy(dtype=float)
-    mean = mean_interval(of_task)
+    beyond = frame.groupby("task")["beyond"].any()
+    inside = frame[~frame["task"].map(beyond).astype(bool)]
+    of_task = inside.groupby("task")["value"].mean().to_numpy(dtype=float)
+    mean = mean_interval(of_task) if len(of_task) else no_interval()
     return {
         "value": mean.value, "low": mean.low, "high": mean.high,
         "p": sign_flip(of_task).p if len(of_task) > 1 and np.isfinite(of_task).all() else float("nan"),
-        "n_tasks": len(of_task),
-        "n_seeds": int(frame["n_seeds"].min()), "extrapolated": int(frame.groupby("task")["beyond"].any().sum()),
+        "n_tasks": len(of_task), "n_seeds": int(frame["n_seeds"].min()), "extrapolated": int(beyond.sum()),
     }  # fmt: skip
 
 
@@ -257,7 +265,7 @@ def _findings(pretraining: str, terms: pd.DataFrame, contrasts: pd.DataFrame) ->
     by_term = {(row["methods"], row["term"]): row for row in of_judged.to_dict("records")}
     by = {row["contrast"]: row for row in contrasts.to_dict("records")}
     line, curve, beside = (
-        by_term[key] for key in (("all", "linear"), ("all", "quadratic"), ("features moved", "linear"))
+        by_term[key] for key in (("features moved", "linear"), ("features moved", "quadratic"), ("all", "linear"))
     )
     scope = f"{pretraining} pretraining"
     claims: list[Claim] = []
@@ -268,7 +276,11 @@ def _findings(pretraining: str, terms: pd.DataFrame, contrasts: pd.DataFrame) ->
             refused.append(_not_applicable(f"{said}, {scope}", f"no task has runs of {needs}"))
             return
         row = by[name]
-        beyond = f"; in {row['extrapolated']} of them the line is extrapolated" if row["extrapolated"] else ""
+        if not row["n_tasks"]:
+            why = f"on all {row['extrapolated']} tasks VPT's preservation lies beyond that of the others"
+            refused.append(_not_applicable(f"{said}, {scope}", why))
+            return
+        beyond = f"; on {row['extrapolated']} more VPT lies beyond the others' line" if row["extrapolated"] else ""
         claims.append(Claim(
             hypothesis="Y3", statement=f"{said}: mean of {row['n_tasks']} tasks, {scope}{beyond}",
             effect=_interval(row), predicted=1, unit=str(row["unit"]), region=region, p=_known(row["p"]),
@@ -286,17 +298,29 @@ def _findings(pretraining: str, terms: pd.DataFrame, contrasts: pd.DataFrame) ->
         ))  # fmt: skip
 
     contrast(PRESERVES, "VPT preserves more of the pretrained features than FT (CKA, last layer)", "VPT and FT", None)
-    without = ""
+    frozen = ""
     if np.isfinite(beside["slope"]):
-        without = f"; {beside['slope']:+.1f} without frozen features, which have CKA 1 by construction"
-    term(line, f"Preservation goes with accuracy and the gap to FT within a task{without}", 1, "points for 0.1 of CKA")
+        frozen = f"; {beside['slope']:+.1f} with frozen features too, which have CKA 1 by construction"
+    term(
+        line, f"Among methods that move features, preservation goes with accuracy within a task{frozen}", 1,
+        "points for 0.1 of CKA",
+    )  # fmt: skip
     contrast(EXCESS, "Not trivially: VPT is above what its preservation predicts from methods without prompts",
              "VPT and two methods without prompts whose features differ", 1.0)  # fmt: skip
     where, side = "", "" if curve["inside"] else "not "
     if np.isfinite(curve["turning"]):
         where = f"; the turning point {curve['turning']:.2f} is {side}within the runs' range"
-    term(curve, f"An optimum in between: accuracy bends down over preservation{where}", -1, "points for (0.1 of CKA)²")
-    return [*decide(claims), *refused]
+    judged = len(claims)
+    term(
+        curve, f"An optimum in between: among methods that move features, accuracy bends down{where}", -1,
+        "points for (0.1 of CKA)²",
+    )  # fmt: skip
+    found = list(decide(claims))
+    if len(claims) > judged and found[-1].verdict == "supported" and not curve["inside"]:
+        found[-1] = replace(
+            found[-1], verdict="inconclusive", reason="it bends, but turns beyond the runs: no optimum is among them"
+        )
+    return [*found, *refused]
 
 
 def _interval(row: Mapping[Any, Any], name: str = "value") -> Interval:

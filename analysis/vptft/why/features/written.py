@@ -67,6 +67,8 @@ def written_by_prompts(
     if model.prompts is None:
         raise NotApplicable("This model has no prompts, so they write nothing.")
     plain = TunedModel(model.backbone, n_classes=1).eval()
+    if len(np.unique(groups)) < 2:
+        raise NotApplicable("All images are of one group, so no half can judge directions that the other tells.")
     rng = np.random.default_rng(seed)
     learnt = _half(groups, rng)
     rows = []
@@ -125,7 +127,9 @@ def _class_directions(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _share(x: np.ndarray, basis: np.ndarray) -> float:
-    """Share of the variance of ``x`` in the span of a basis; NaN where there is none."""
+    """Share of the variance of ``x`` in the span of a basis; NaN where there is none of either."""
+    if not len(basis):
+        return float("nan")
     centred = x - x.mean(axis=0)
     total = float(np.square(centred).sum())
     return float(np.square(centred @ basis.T).sum()) / total if total else float("nan")

@@ -16,6 +16,9 @@ from vptft.evidence.statistics.paired import around, mean_interval
 from vptft.evidence.statistics.resampling import Interval, no_interval, variance_of_sum
 from vptft.why.landscape.evaluation import Losses
 
+LEAST = 3
+"""Seeds that an interval over seeds needs."""
+
 
 class Barrier(NamedTuple):
     """Height of a path above its ends.
@@ -90,14 +93,16 @@ def mean_over_pairs(values: Sequence[float], pairs: Sequence[tuple[int, int]]) -
 
     Pairs that share a seed are not independent, so k (k - 1) / 2 pairs are not so many observations. The jackknife
     leaves out one seed, with all its pairs, at a time (Arvesen 1969, on U-statistics); Student's t with k - 1 degrees
-    of freedom. Pairs of one seed with itself (FT and Mixed of one seed) are independent: plain Student's t.
+    of freedom. Pairs of one seed with itself (FT and Mixed of one seed) count once a seed: plain Student's t over them.
+    With fewer than three seeds there is no interval.
     """
     found = np.asarray(values, dtype=float)
     seeds = sorted({seed for pair in pairs for seed in pair})
     if all(first == second for first, second in pairs):
-        return mean_interval(found)
+        of_seed = np.array([found[[pair[0] == seed for pair in pairs]].mean() for seed in seeds])
+        return mean_interval(of_seed) if len(seeds) >= LEAST else no_interval(float(of_seed.mean()))
     left = [np.array([seed not in pair for pair in pairs]) for seed in seeds]
-    if len(seeds) < 3 or not all(kept.any() for kept in left):
+    if len(seeds) < LEAST or not all(kept.any() for kept in left):
         return no_interval(float(found.mean()))
     without = np.array([found[kept].mean() for kept in left])
     count = len(seeds)

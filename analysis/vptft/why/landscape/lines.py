@@ -76,6 +76,8 @@ class Line:
         Of both; the pretrained network has that of the other end.
     load
         Gives the ends.
+    ends
+        What makes the two what they are, for whoever keeps what was found; labels can be alike.
     """
 
     task: str
@@ -84,6 +86,7 @@ class Line:
     second: str
     seeds: tuple[int, int]
     load: Callable[[], Ends]
+    ends: str = ""
 
     @property
     def name(self) -> str:
@@ -189,7 +192,12 @@ def walk(line: Line, *, t: np.ndarray, curve_steps: int, curve_lr: float, batch_
         paths["matched"] = partial(_straight, first, matched)
     with moved(model, parameters):
         if curve_steps:
-            train = next((sample for sample in ends.samples if sample.split == "train"), ends.samples[0])
+            train = next((sample for sample in ends.samples if sample.split == "train"), None)
+            if train is None:
+                raise SettingsError(
+                    "A curve bends by the loss on training images; on what it is judged by, any curve looks good.",
+                    "Give the split train too, or no steps for curves.",
+                )
             bend = find_bend(
                 parameters, lambda images, place: _logits(model, images, gate(place)), first, second, sample=train,
                 steps=curve_steps, lr=curve_lr, seed=seed,

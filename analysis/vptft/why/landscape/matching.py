@@ -41,7 +41,8 @@ def match_heads(first: Point, second: Point, heads: Mapping[str, int]) -> tuple[
         if (match := _QKV.fullmatch(weight_name)) is None or weight_name not in second:
             continue
         name = match[1]
-        count = heads[name]
+        if (count := heads.get(name)) is None:
+            continue
         mine, theirs = (_by_head(point, name, count) for point in (first, second))
         _, order = linear_sum_assignment((mine @ theirs.T).cpu().numpy(), maximize=True)
         n_moved += int((order != range(count)).sum())
@@ -50,10 +51,22 @@ def match_heads(first: Point, second: Point, heads: Mapping[str, int]) -> tuple[
 
 
 def heads_of(model: torch.nn.Module) -> dict[str, int]:
-    """Number of heads of every attention with a joint projection, by the name of the module."""
+    """Number of heads of every attention whose weights by head are its projections alone, by the name of the module.
+
+    Where a head has more of its own (a table of relative positions, a gate, a norm over all heads), its place cannot be
+    changed by the projections: such an attention is left out.
+    """
     return {
-        name: int(m.num_heads) for name, m in model.named_modules() if hasattr(m, "num_heads") and hasattr(m, "qkv")
+        name: int(m.num_heads)
+        for name, m in model.named_modules()
+        if hasattr(m, "num_heads") and hasattr(m, "qkv") and not _has_more(m)
     }
+
+
+def _has_more(attention: torch.nn.Module) -> bool:
+    """Whether an attention has parameters besides its projections and the norms within a head."""
+    names = {name.partition(".")[0] for name, _ in attention.named_parameters()}
+    return not names <= {"qkv", "proj", "q_norm", "k_norm"}
 
 
 def _by_head(point: Point, name: str, count: int) -> torch.Tensor:

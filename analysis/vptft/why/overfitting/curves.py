@@ -56,23 +56,31 @@ class OverfittingCurves(Result):
         return self.curves
 
     def findings(self) -> tuple[Finding, ...]:
-        """Y1, without a verdict: on how many tasks each method overfits. What explains the gap is another analysis."""
-        said = []
-        for method, cells in self.cells.groupby("method", sort=True):
-            counts = ", ".join(f"{name} {(cells['verdict'] == name).sum()}" for name in OUTCOMES)
-            said.append(f"{method}: {counts}, accuracy falls {(cells['accuracy'] == 'falls').sum()}")
-        few = int(self.cells["n_seeds"].max()) < SEEDS_FOR_A_VERDICT
-        return (
-            Finding(
-                hypothesis="Y1",
-                statement=f"Held-out loss rises after its onset, counted over tasks and sizes ({'; '.join(said)})",
-                verdict="inconclusive",
-                reason="fewer than three seeds: no verdict"
-                if few
-                else "curves only: whether overfitting explains the gap is for the regression over tasks",
-                n=len(self.cells),
-            ),
+        """Y1, without a verdict: on how many tasks each method overfits, for each pretraining objective.
+
+        What explains the gap is another analysis.
+        """
+        return tuple(
+            _counted(str(pretraining), cells) for pretraining, cells in self.cells.groupby("pretraining", sort=True)
         )
+
+
+def _counted(pretraining: str, cells: pd.DataFrame) -> Finding:
+    said = []
+    for method, part in cells.groupby("method", sort=True):
+        counts = ", ".join(f"{name} {(part['verdict'] == name).sum()}" for name in OUTCOMES)
+        said.append(f"{method}: {counts}, accuracy falls {(part['accuracy'] == 'falls').sum()}")
+    few = int(cells["n_seeds"].max()) < SEEDS_FOR_A_VERDICT
+    return Finding(
+        hypothesis="Y1",
+        statement=f"Held-out loss rises after its onset, counted over tasks and sizes ({'; '.join(said)}); "
+        f"{pretraining} pretraining",
+        verdict="inconclusive",
+        reason="fewer than three seeds: no verdict"
+        if few
+        else "curves only: whether overfitting explains the gap is for the regression over tasks",
+        n=len(cells),
+    )
 
 
 def measure(histories: Sequence[pd.DataFrame], *, settings: Mapping[str, Any] | None = None) -> OverfittingCurves:
@@ -132,7 +140,7 @@ def checked(history: pd.DataFrame) -> pd.DataFrame:
     if missing:
         raise SettingsError(f"A history lacks the columns {missing}; it has {list(history.columns)}.")
     frame = history.assign(**{name: OPTIONAL[name] for name in OPTIONAL if name not in history})
-    frame = frame.astype({"accuracy": "float64"})
+    frame = frame.fillna(dict(OPTIONAL)).astype({"accuracy": "float64"})
     frame = frame[np.isfinite(frame["loss"].astype(float))]
     splits = set(frame["split"])
     judged = next((split for split in ("test", "val") if split in splits), None)
@@ -142,6 +150,20 @@ def checked(history: pd.DataFrame) -> pd.DataFrame:
             f"A run's history has splits {sorted(set(history['split']))} with a loss; train and test are needed{why}.",
             "A curve of validation images serves as well, if they were not trained on.",
         )
+    first = frame.iloc[0]
+    who = f"{first['method']} on {first['task']}, seed {first['seed']},"
+    told = history[history["split"] == judged]
+    lost = told[
+        ~np.isfinite(told["loss"].astype(float)) & (np.isinf(told["loss"].astype(float)) | told["accuracy"].notna())
+    ]
+    if len(lost):
+        raise SettingsError(
+            f"{who} has diverged: its {judged} loss is no number from epoch {int(lost['epoch'].min())} on, so nothing "
+            "can be said of its rise."
+        )
+    begins = int(max(frame.loc[frame["split"] == split, "epoch"].min() for split in ("train", judged)))
+    if 0 < (end := int(frame["end_epoch"].max())) < begins:
+        raise SettingsError(f"{who} keeps the weights of epoch {end}, and its curves begin at {begins}.")
     frame = frame.assign(judged=frame["split"] == judged)
     return frame[[*KEYS, "epoch", "split", "loss", "accuracy", "judged", "end_epoch"]]
 

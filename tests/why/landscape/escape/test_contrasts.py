@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from vptft.evidence.statistics.families import holm
-from vptft.why.landscape.escape.contrasts import CONTROLS, contrasts, verdicts
+from vptft.why.landscape.escape.contrasts import CONTROLS, _summary, contrasts, verdicts
 from why.landscape.escape.planted import tables
 
 SEEDS = range(3)
@@ -36,10 +36,10 @@ def judged(ahead, *, beside=None, **other):
 
 
 @pytest.mark.parametrize(
-    ("ahead", "verdict"), [(0.2, "refuted"), (-0.2, "supported"), (0.0, "supported"), (0.005, "supported")]
+    ("ahead", "verdict"), [(0.2, "refuted"), (-0.2, "supported"), (0.0, "supported"), (0.004, "supported")]
 )
 def test_y2_is_refuted_where_prompts_remove_more_and_supported_where_they_do_not(ahead, verdict):
-    findings = judged(ahead)
+    findings = judged(ahead, tasks="abcd", spread=0.001)
     assert len(findings) == 3
     assert {finding.verdict for finding in findings} == {verdict}
     assert all(finding.reason.startswith("that they help is ") for finding in findings)
@@ -65,14 +65,16 @@ def test_the_effect_is_prompts_less_the_mean_of_the_controls_paired():
     cells = list(given["prompts"])
     other = np.array([given["prompts"][c] - (given["lora"][c] + given["neurons"][c]) / 2 for c in cells])
     none = np.array([given["prompts"][c] - given["none"][c] for c in cells])
+    # The sample is tasks, each with the mean of its seeds.
+    other, none = (values.reshape(2, 3).mean(axis=1) for values in (other, none))
     for variant, against, values in [
         ("alone", "other dimensions", other), ("joint", "other dimensions", other), ("joint", "no dimensions", none),
     ]:  # fmt: skip
         row = rows.loc[variant, against, "fresh", "loss"]
         low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
         assert (row["effect"], row["low"], row["high"]) == pytest.approx((values.mean(), low, high))
-        assert row["p"] == pytest.approx(stats.ttest_rel(values, np.zeros(6)).pvalue)
-        assert (row["n"], row["n_tasks"], row["n_seeds"]) == (6, 2, 3)
+        assert row["p"] == pytest.approx(stats.ttest_rel(values, np.zeros(2)).pvalue)
+        assert (row["n"], row["n_tasks"], row["n_seeds"]) == (2, 2, 3)
         assert rows.loc[variant, against, "train", "loss"]["effect"] == pytest.approx(values.mean() / 5)
         assert rows.loc[variant, against, "fresh", "accuracy"]["effect"] == pytest.approx(10 * values.mean())
     assert len(rows) == 12
@@ -82,10 +84,36 @@ def test_a_seed_that_lacks_a_control_is_left_out_and_an_absent_control_gives_no_
     given = effects(ahead=0.1)
     del given["lora"]["a", 0]
     rows = contrasts(tables(given)).query("on == 'fresh' and quantity == 'loss'").set_index(["variant", "against"])
-    assert rows.loc[("joint", "other dimensions"), "n"] == 5
+    assert rows.loc[("joint", "other dimensions"), "n"] == 2
     assert rows.loc[("joint", "other dimensions"), "n_seeds"] == 2
-    assert rows.loc[("joint", "no dimensions"), "n"] == 6
+    assert rows.loc[("joint", "no dimensions"), "n_seeds"] == 3
     assert contrasts(tables(effects(ahead=0.1), extensions=("prompts", "lora"))).empty
+
+
+def test_of_one_task_the_seeds_are_the_sample():
+    given = effects(tasks=("a",), ahead=0.1, spread=0.05)
+    row = contrasts(tables(given)).query("on == 'fresh' and quantity == 'loss' and against == 'no dimensions'").iloc[0]
+    values = np.array([given["prompts"][c] - given["none"][c] for c in given["prompts"]])
+    assert (row["n"], row["n_tasks"], row["n_seeds"]) == (3, 1, 3)
+    assert row["p"] == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+
+
+def test_seeds_of_a_task_are_no_replicates_where_tasks_differ():
+    """Of studies in which tasks differ by chance and seeds hardly, one in twenty may find something."""
+    rng, found = np.random.default_rng(2), []
+    for _ in range(300):
+        pairs = pd.DataFrame([(task, seed) for task in "abcd" for seed in SEEDS], columns=["task", "seed"])
+        values = np.repeat(rng.normal(size=4), 3) + 0.3 * rng.normal(size=12)
+        found.append(_summary(pairs, values)["p"] < 0.05)
+    assert np.mean(found) < 0.09
+
+
+def test_sizes_of_one_seed_are_no_replicates():
+    once = controls(0.3, spread=1.0)
+    four = pd.concat([once.assign(accuracy=once["accuracy"] + shift) for shift in (0, 1e-4, -1e-4, 2e-4)])
+    first, second = (judged(0.1, beside=each)[-1] for each in (once, four))
+    assert (first.n, second.n) == (4, 4)
+    assert second.p == pytest.approx(first.p, rel=0.2)
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(5, "refuted"), (-5, "supported"), (0.2, "supported")])
@@ -110,7 +138,7 @@ def test_pretrainings_and_starts_are_never_pooled():
     ])  # fmt: skip
     found = contrasts(table)
     assert len(found.groupby(["pretraining", "start"])) == 3
-    assert found["n"].eq(6).all()
+    assert found["n"].eq(2).all()
     findings = verdicts(found, pd.DataFrame(columns=CONTROLS), table)
     assert sum("pretrained point" in finding.statement for finding in findings) == 3
     assert sum("masked pretraining" in finding.statement for finding in findings) == 3

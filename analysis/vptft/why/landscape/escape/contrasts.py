@@ -42,13 +42,14 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
     -------
     pd.DataFrame
         A row each ``start``, ``variant``, ``against`` and image set ``on`` (``train``, ``fresh``). ``effect`` with
-        ``low``, ``high`` and ``p`` (Student's t, n pairs of task and seed): loss removed in nats, or accuracy gained in
-        points, by prompts less the controls' mean. ``n_seeds`` is the least number of a task.
+        ``low``, ``high`` and ``p`` (Student's t): loss removed in nats, or accuracy gained in points, by prompts less
+        the controls' mean. ``n`` counts tasks, or seeds where there is one task; ``n_seeds`` is the least of a task.
 
     Notes
     -----
-    Pairs of several tasks are taken as one sample: where tasks differ, their spread widens the interval. Scenes that
-    tasks share make it somewhat too short.
+    Of several tasks each counts once, with the mean of its seeds: seeds of one task are alike in what the task is.
+    With one task the sample is its seeds, and says nothing of other tasks. The fresh images are the same for all seeds
+    of a task, so their noise is in no interval; scenes that tasks share make it somewhat too short too.
     """
     rows = [
         {**cell, "against": against, "on": on, "quantity": quantity, **_summary(each, values)}
@@ -93,10 +94,13 @@ def _differences(part: pd.DataFrame, names: tuple[str, ...], quantity: str, on: 
 
 
 def _summary(pairs: pd.DataFrame, values: np.ndarray) -> dict[str, Any]:
-    """Mean of paired differences with its interval and p."""
+    """Mean of paired differences with its interval and p: over tasks, or over the seeds of one task."""
+    seeds = pairs.groupby("task")["seed"].nunique()
+    unit = ["task"] if len(seeds) > 1 else ["task", "seed"]
+    sample = pairs[["task", "seed"]].assign(value=values).groupby(["task", "seed"])["value"].mean()
+    values = sample.groupby(unit).mean().to_numpy(float)
     found = mean_interval(values)
     p = float(stats.ttest_1samp(values, 0.0).pvalue) if len(values) > 1 and np.ptp(values) > 0 else math.nan
-    seeds = pairs.groupby("task")["seed"].nunique()
     return {
         "effect": found.value, "low": found.low, "high": found.high, "p": p, "n": len(values), "n_tasks": len(seeds),
         "n_seeds": int(seeds.min()),

@@ -253,7 +253,7 @@ def make_profile(methods=("ft", "vpt_deep", "linear"), *, batches=(1, 8), length
                 about = {"method": method, "variant": "", "backbone": "tiny", "image_size": 32, "n_classes": 3}
                 about |= {"prompt_length": length, "batch_size": batch}
                 rows += [
-                    about | {"run": f"r{run}", "task": "t", "accuracy": accuracy + run / 100} | costs
+                    about | {"run": f"r{run}", "task": "t", "n_train": 100, "accuracy": accuracy + run / 100} | costs
                     for run in range(max(1, runs))
                 ]
                 rows[-1] |= {"accuracy": rows[-1]["accuracy"] if runs else np.nan}

@@ -15,6 +15,17 @@ def test_the_front_is_what_comparing_every_two_points_gives():
         assert on_front(cost, accuracy).tolist() == [not each for each in beaten]
 
 
+def test_training_sizes_that_not_every_kind_has_do_not_count():
+    table = rows(ft=[("a", 0.9), ("a", 0.9)], vpt_deep=[("a", 0.5), ("a", 0.95)])
+    table["n_train"] = [3000, 3000, 100, 3000]
+    found = points(table).set_index("method")
+    assert found["accuracy"].to_dict() == pytest.approx({"ft": 0.9, "vpt_deep": 0.95})
+    assert found["n_runs"].tolist() == [2, 1]
+    table["n_train"] = [3000, 3000, 100, 100]
+    with pytest.raises(SettingsError, match="no task and training size in common"):
+        points(table)
+
+
 def test_the_cheapest_and_the_most_accurate_are_on_the_front():
     assert on_front([1.0, 2.0, 3.0, 4.0], [0.1, 0.5, 0.4, 0.9]).tolist() == [True, True, False, True]
     assert on_front([1.0, 1.0], [0.5, 0.5]).tolist() == [True, True]
@@ -56,5 +67,5 @@ def test_kinds_without_an_accuracy_are_left_out_only_where_another_has_one():
 
 
 def test_runs_without_a_common_task_do_not_compare():
-    with pytest.raises(SettingsError, match="no task in common"):
+    with pytest.raises(SettingsError, match="no task and training size in common"):
         points(rows(ft=[("a", 0.2)], vpt_deep=[("b", 0.5)]))

@@ -63,7 +63,9 @@ class Plan:
     val_share
         Validation images for each training image; None takes ``settings.n_val``.
     refit
-        Train the final runs on the training and validation images together, as VTAB-1k does.
+        Train the final runs on as many images as both splits were asked for, drawn from both together, as VTAB-1k
+        does. These are not the trials' own images; and where the validation split is a fixed set, as the suite's, all
+        draws share it (a quarter of each at 4:1), so that the spread over draws is somewhat too small.
     """
 
     name: str

@@ -41,9 +41,9 @@ class Profile(Result):
         method, variant, backbone, image_size, n_classes, prompt_length, batch_size
             What was measured; ``variant`` holds the settings that are not the defaults and change costs, and
             ``prompt_length`` is 0 for a method without prompts.
-        run, task, accuracy
-            Of a run; accuracy (fraction of test images) is NaN for a method, and at a prompt length the run did not
-            have.
+        run, task, n_train, accuracy
+            Of a run; n_train is 0 where it is not known; accuracy (fraction of test images) is NaN for a method, and
+            at a prompt length the run did not have.
         parameters_tuned, parameters_total
             Numbers of weights, head included. Few tuned ones save storage, and not in proportion time or memory.
         stored_bytes, base_bytes
@@ -155,7 +155,10 @@ Key = tuple[Any, ...]
 def _key(subject: Subject, batch_size: int) -> Key:
     """What tells one measurement from another: all but who it was for."""
     own = subject.identity(batch_size)
-    return (*(value for name, value in own.items() if name not in ("run", "task", "accuracy")), subject.refused)
+    return (
+        *(value for name, value in own.items() if name not in ("run", "task", "n_train", "accuracy")),
+        subject.refused,
+    )
 
 
 def _measured(

@@ -35,8 +35,9 @@ class Subject:
         Outputs of the head.
     settings
         Image size, prompt length and options; batches are those of :func:`measure`.
-    run, task, accuracy
-        Of a finished run: its folder, its task, and the fraction of test images it classifies rightly.
+    run, task, n_train, accuracy
+        Of a finished run: its folder, its task, its training images (0: not known), and the fraction of test images it
+        classifies rightly.
     refused
         Why it cannot be profiled, where that is known beforehand.
     """
@@ -47,6 +48,7 @@ class Subject:
     settings: TrainSettings = field(default_factory=TrainSettings)
     run: str = ""
     task: str = ""
+    n_train: int = 0
     accuracy: float = math.nan
     refused: str = ""
 
@@ -61,6 +63,7 @@ class Subject:
             settings=TrainSettings(image_size=info.image_size) if info.imported else _settings_of(info),
             run=str(run.folder),
             task=info.task,
+            n_train=info.n_train or 0,
             accuracy=math.nan if info.test_accuracy is None else info.test_accuracy,
             refused="converted from another program: profile its method by name" if info.imported else "",
         )
@@ -77,6 +80,7 @@ class Subject:
             "batch_size": batch_size,
             "run": self.run,
             "task": self.task,
+            "n_train": self.n_train,
             "accuracy": self.accuracy,
         }
 

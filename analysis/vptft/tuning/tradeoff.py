@@ -16,7 +16,7 @@ KIND = ["method", "variant", "backbone", "image_size", "prompt_length", "batch_s
 def points(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row a :data:`KIND` that was measured, costs and accuracy averaged over runs, then over tasks.
 
-    Only tasks that every kind with an accuracy has count, since accuracies of different tasks do not compare.
+    Only tasks and training sizes that every kind with an accuracy has count: accuracies of others do not compare.
     Where no row has an accuracy, ``accuracy`` is NaN; else kinds without one are left out.
 
     Parameters
@@ -28,7 +28,7 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The columns of :data:`KIND`, the costs, ``accuracy``, ``low`` and ``high`` (its range over runs where there is
-        one task, else NaN: not an interval), ``n_tasks``, ``n_runs``.
+        one task and size, else NaN: not an interval), ``n_tasks``, ``n_runs``.
 
     Raises
     ------
@@ -38,13 +38,15 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[table["not_applicable"] == ""]
     if rows["accuracy"].notna().any():
         rows = rows[rows["accuracy"].notna()]
-        common = set.intersection(*(set(kind["task"]) for _, kind in rows.groupby(KIND)))
+        rows = rows.assign(cell=rows.groupby(["task", "n_train"]).ngroup())
+        common = set.intersection(*(set(kind["cell"]) for _, kind in rows.groupby(KIND)))
         if not common:
             raise SettingsError(
-                "The runs to compare have no task in common, and accuracies of different tasks do not compare.",
-                "Give runs of every method on the same tasks.",
+                "The runs to compare have no task and training size in common, and accuracies of different ones do not "
+                "compare.",
+                "Give runs of every method on the same tasks, trained on as many images.",
             )
-        rows = rows[rows["task"].isin(common)]
+        rows = rows[rows["cell"].isin(common)]
     groups = rows.groupby(KIND, sort=False)
     return pd.DataFrame([dict(zip(KIND, key, strict=True)) | _averaged(kind) for key, kind in groups])
 
@@ -61,9 +63,10 @@ def on_front(costs: Sequence[float], accuracies: Sequence[float]) -> np.ndarray:
 
 
 def _averaged(kind: pd.DataFrame) -> dict[str, Any]:
-    """Means over the runs of each task, then over tasks."""
-    tasks = kind.groupby("task", sort=False)[[*COSTS, "accuracy"]].mean()
-    one = len(tasks) == 1
+    """Means over the runs of each task and training size, then over sizes, then over tasks."""
+    cells = kind.groupby(["task", "n_train"], sort=False)[[*COSTS, "accuracy"]].mean()
+    tasks = cells.groupby("task", sort=False).mean()
+    one = len(cells) == 1
     return {
         **{str(name): value for name, value in tasks.mean().items()},
         "low": kind["accuracy"].min() if one else np.nan,

@@ -57,7 +57,7 @@ def draw_profile(result: Profile, *, ax: Axes | None = None) -> Figure:
     SettingsError
         Nothing was measured, or the runs have no task in common.
     """
-    table = table_of(result, *KIND, *COSTS, "accuracy", "task", "note", "not_applicable")
+    table = table_of(result, *KIND, *COSTS, "accuracy", "task", "n_train", "note", "not_applicable")
     points = points_of(table)
     if points.empty:
         raise SettingsError(f"Nothing in this profile could be measured: {table['not_applicable'].iloc[0]}")

@@ -72,7 +72,7 @@ def test_scores_of_every_test_image_are_resumed_and_withhold_the_verdict(call, b
 def test_a_run_that_is_not_there(call, tmp_path, both):
     result = call("attention", tmp_path / "none", both / "ft")
     assert result.exit_code == 1
-    assert "There is no run folder" in result.stderr
+    assert "There is no folder" in result.stderr
 
 
 def test_a_method_that_is_not_known(call, both):

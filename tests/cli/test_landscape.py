@@ -92,12 +92,12 @@ def test_a_run_without_its_weights_is_left_out_with_the_reason(both):
 
 
 def test_lines_of_one_name_but_other_runs_are_kept_apart(both, train, squares, tmp_path):
-    arms = [("--method", "ft", "--seed", seed, "--label-smoothing", "0.3") for seed in (0, 1)]
-    smoothed = [train(squares, tmp_path / f"smoothed{seed}", *words) for seed, words in enumerate(arms)]
+    arms = [("--method", "ft", "--seed", seed, "--weight-decay", "0.3") for seed in (0, 1)]
+    decayed = [train(squares, tmp_path / f"decayed{seed}", *words) for seed, words in enumerate(arms)]
     plain = [both / "ft", train(squares, tmp_path / "ft1", "--method", "ft", "--seed", 1)]
-    found, _ = lines_between([load_run(folder) for folder in (*plain, *smoothed)])
+    found, _ = lines_between([load_run(folder) for folder in (*plain, *decayed)])
     kinds = [line.kind for line in found]
-    arm = "ft, label_smoothing 0.3"
+    arm = "ft, weight_decay 0.3"
     assert kinds.count("ft seeds") == kinds.count(f"{arm} seeds") == 1
     assert kinds.count(f"pretrained to {arm}") == 2
     assert len({line.ends for line in found}) == len({(line.kind, line.name) for line in found}) == len(found)

@@ -86,7 +86,7 @@ def _doses(axes: Axes, frame: pd.DataFrame, terms: pd.DataFrame, predictor: str,
     frame = frame.dropna(subset=[predictor])
     cells = frame.groupby(["setting", "method"], sort=True).agg(
         x=(predictor, "mean"), y=("accuracy_points", "mean"), least=("accuracy_points", "min"),
-        most=("accuracy_points", "max"), x_least=(predictor, "min"), x_most=(predictor, "max"),
+        most=("accuracy_points", "max"), dose=(JUDGED, "mean"), x_least=(predictor, "min"), x_most=(predictor, "max"),
     ).reset_index()  # fmt: skip
     level = cells.groupby("setting")["y"].transform("mean")
     cells[["y", "least", "most"]] = cells[["y", "least", "most"]].sub(level, axis=0)
@@ -99,13 +99,15 @@ def _doses(axes: Axes, frame: pd.DataFrame, terms: pd.DataFrame, predictor: str,
         axes.plot([row["x"]] * 2, [row["least"], row["most"]], color=look.colour, linewidth=0.6, zorder=3)
         axes.plot([row["x_least"], row["x_most"]], [row["y"]] * 2, color=look.colour, linewidth=0.6, zorder=3)
         axes.plot([row["x"]], [row["y"]], look.marker, color=look.colour, markersize=4, zorder=4, label=row["method"])
-    _regressions(axes, cells, terms[(terms["predictor"] == predictor) & (terms["methods"] == "all")])
+    moved = cells[(cells["dose"] - 1).abs() > 1e-9]  # what the verdicts are about
+    if len(moved):
+        _regressions(axes, moved, terms[(terms["predictor"] == predictor) & (terms["methods"] == "features moved")])
     axes.set_xlabel(f"{PREDICTORS[predictor][0]}   (right: preserved)", fontsize=small())
     axes.set_ylabel("accuracy less the setting's mean, points", fontsize=small())
 
 
 def _regressions(axes: Axes, cells: pd.DataFrame, terms: pd.DataFrame) -> None:
-    """The line and the parabola, each with its setting levels averaged out over the points."""
+    """The line and the parabola over these points, each with its setting levels averaged out over them."""
     x = cells["x"].to_numpy(dtype=float)
     at = np.linspace(x.min(), x.max(), POINTS)
     for row in terms.to_dict("records"):
@@ -113,7 +115,7 @@ def _regressions(axes: Axes, cells: pd.DataFrame, terms: pd.DataFrame) -> None:
             continue
         shown = _curve(row, np.append(at, x))
         name, style = ("line", "-") if row["term"] == "linear" else ("parabola", (0, (3, 2)))
-        values = shown[:POINTS] - shown[POINTS:].mean()
+        values = shown[:POINTS] - shown[POINTS:].mean() + float(cells["y"].mean())
         axes.plot(at, values, color=INK, linewidth=1.0, linestyle=style, zorder=2, label=name)
     line = terms[terms["term"] == "linear"]
     if len(line):
@@ -143,10 +145,10 @@ def _slopes(axes: Axes, terms: pd.DataFrame) -> None:
             colour = INK if predictor == JUDGED else MUTED
             axes.plot([row["low"], row["high"]], [i + offset] * 2, color=colour, linewidth=0.9)
             axes.plot([row["slope"]], [i + offset], "o", color=colour, markersize=3.6, label=f"{predictor}, {methods}",
-                      markerfacecolor=colour if methods == "all" else "white")  # fmt: skip
+                      markerfacecolor="white" if methods == "all" else colour)  # fmt: skip
     axes.set_yticks(range(len(PREDICTORS)), [NAMES.get(name, name) for name in PREDICTORS])
     axes.get_yticklabels()[list(PREDICTORS).index(JUDGED)].set_fontweight("bold")
     axes.set_ylim(len(PREDICTORS) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("points of accuracy for 0.1 more", fontsize=small())
-    axes.set_title("filled: all methods; open: features moved", loc="right", fontsize=small(), pad=3)
+    axes.set_title("filled: features moved; open: all", loc="right", fontsize=small(), pad=3)

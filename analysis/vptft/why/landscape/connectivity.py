@@ -14,10 +14,8 @@ import numpy as np
 from vptft.errors import SettingsError
 from vptft.evidence.statistics.paired import around, mean_interval
 from vptft.evidence.statistics.resampling import Interval, no_interval, variance_of_sum
+from vptft.evidence.verdicts import SEEDS_FOR_A_VERDICT
 from vptft.why.landscape.evaluation import Losses
-
-LEAST = 3
-"""Seeds that an interval over seeds needs."""
 
 
 class Barrier(NamedTuple):
@@ -100,9 +98,9 @@ def mean_over_pairs(values: Sequence[float], pairs: Sequence[tuple[int, int]]) -
     seeds = sorted({seed for pair in pairs for seed in pair})
     if all(first == second for first, second in pairs):
         of_seed = np.array([found[[pair[0] == seed for pair in pairs]].mean() for seed in seeds])
-        return mean_interval(of_seed) if len(seeds) >= LEAST else no_interval(float(of_seed.mean()))
+        return mean_interval(of_seed) if len(seeds) >= SEEDS_FOR_A_VERDICT else no_interval(float(of_seed.mean()))
     left = [np.array([seed not in pair for pair in pairs]) for seed in seeds]
-    if len(seeds) < LEAST or not all(kept.any() for kept in left):
+    if len(seeds) < SEEDS_FOR_A_VERDICT or not all(kept.any() for kept in left):
         return no_interval(float(found.mean()))
     without = np.array([found[kept].mean() for kept in left])
     count = len(seeds)

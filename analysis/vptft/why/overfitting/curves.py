@@ -73,8 +73,8 @@ def _counted(pretraining: str, cells: pd.DataFrame) -> Finding:
     few = int(cells["n_seeds"].max()) < SEEDS_FOR_A_VERDICT
     return Finding(
         hypothesis="Y1",
-        statement=f"Held-out loss rises after its onset, counted over tasks and sizes ({'; '.join(said)}); "
-        f"{pretraining} pretraining",
+        statement=f"Held-out loss rises after its onset, counted over tasks and sizes ({'; '.join(said)})"
+        + (f"; {pretraining} pretraining" if pretraining else ""),
         verdict="inconclusive",
         reason="fewer than three seeds: no verdict"
         if few

@@ -7,10 +7,10 @@ import pytest
 
 from vptft.checkpoints.native import load_run
 from vptft.errors import VptftError
-from vptft.report.assembly import curvature, escape, pieces
+from vptft.report.assembly import escape, pieces
 from vptft.report.assembly.landscape import SurfaceSettings, _prepare, surfaces_of
 from vptft.report.assembly.lines import lines_between
-from vptft.why.landscape.curvature.measure import CurvatureSettings
+from vptft.why.landscape.curvature.measure import Curvature
 from vptft.why.landscape.surfaces import Row, Surfaces
 
 SMALL = ("--images", 6, "--points", 3, "--extent", 0.1, "--seeds", 1)
@@ -169,15 +169,23 @@ def always_dies(job):
     return lambda piece: os._exit(1)
 
 
-def test_curvature_and_the_escape_test_are_reached(parsed, both, monkeypatch, tmp_path):
-    """What they measure has tests of its own; here their smallest settings stand for the defaults."""
-    small = CurvatureSettings(spaces=("head",), batches=1, scalings=("element",), k=1, probes=2, m=3)
-    monkeypatch.setitem(curvature.curvature.__kwdefaults__, "options", small)
+def test_curvature_is_measured_as_it_is_asked_for(parsed, both, tmp_path):
     out = tmp_path / "out"
-    asked = ("--what", "curvature", "--images", 6, "--split", "train", "-o", out)
-    found = parsed("landscape", both / "ft", *asked)["curvature"]
+    asked = ("--what", "curvature", "--images", 6, "--batches", 1, "--space", "head", "--scaling", "element")
+    found = parsed("landscape", both / "ft", *asked, "--density", 1, "-o", out)["curvature"]
     assert {row["space"] for row in found["rows"]} == {"head"}
+    assert {row["scaling"] for row in found["rows"]} == {"element", "none"}  # the loss and its gradient have none
     assert {"eigenvalue", "trace"} <= {row["quantity"] for row in found["summary"]}
+    assert {row["reading"] for row in found["summary"]} == {"picture"}
+    assert len(list((out / "figures").glob("density-*head*.png"))) == 1
+    (folder,) = (out / "results" / "curvature").iterdir()
+    assert set(Curvature.load(folder).density["space"]) == {"head"}
+
+
+def test_curvature_of_three_batches_is_no_picture(parsed, both):
+    asked = ("--what", "curvature", "--images", 4, "--space", "head", "--scaling", "element", "--split", "train")
+    found = parsed("landscape", both / "ft", *asked)["curvature"]
+    assert {row["reading"] for row in found["summary"]} == {"average of this run"}
 
 
 def test_the_escape_test_starts_where_it_is_told_with_the_budget_it_is_given(parsed, both, monkeypatch):

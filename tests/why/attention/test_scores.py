@@ -146,6 +146,15 @@ def test_slow_kinds_are_scored_on_the_sample_and_made_for_what_is_shown_too():
     assert found.failed() == {}
 
 
+def test_slow_kinds_are_checked_on_fewer_images_than_others():
+    both = replace(OPTIONS, kinds=("gradcam", "integrated_gradients"), checked=4, checked_slow=2)
+    sane = measured(options=both).sanity
+    assert sane.groupby("map")["n"].unique().map(list).to_dict() == {"gradcam": [4], "integrated_gradients": [2]}
+    assert sane.groupby("map")["side"].value_counts().nunique() == 1  # both kinds, on both sides, by the same changes
+    none = measured(options=replace(both, checked_slow=0))
+    assert none.failed().keys() == {"gradcam"}
+
+
 def test_slow_kinds_can_be_made_for_what_is_shown_alone_and_have_no_scores():
     found = measured(options=replace(SLOW, kinds=("gradcam", *SLOW.kinds), score_slow=False))
     made = np.isfinite(found.maps[:, 0, 1]).all(axis=(1, 2))

@@ -26,6 +26,7 @@ from vptft.report.figures.style import (
     text_width,
 )
 from vptft.why.landscape.curvature.measure import SPACES, Curvature
+from vptft.why.landscape.curvature.scaling import SCALINGS, Scaling
 
 UNITS = {"element": "steps relative to each weight", "filter": "steps relative to each filter", "none": "raw"}
 QUANTITIES = {"trace": "trace", "m-sharpness": "m-sharpness\n(nats)"}
@@ -41,7 +42,7 @@ DENSITY = 4.125
 
 @styled
 def draw_curvature(
-    results: Sequence[Curvature], *, scaling: str = "element", matrix: str = "hessian", ax: Axes | None = None
+    results: Sequence[Curvature], *, scaling: str | None = None, matrix: str = "hessian", ax: Axes | None = None
 ) -> Figure:
     """Draw the largest and smallest eigenvalues, the trace and m-sharpness: a column a parameter space.
 
@@ -53,7 +54,7 @@ def draw_curvature(
     results
         Runs of one task.
     scaling, matrix
-        Which of the results' versions; the scale-invariant one by default.
+        Which of the results' versions; the scaling by default that says most of those there are.
     ax
         Where to draw; a new figure where None.
 
@@ -62,6 +63,7 @@ def draw_curvature(
     SettingsError
         No result, several tasks, or none that holds this scaling and matrix.
     """
+    scaling = scaling or main_scaling(results)
     frame = _pooled(results)
     losses = frame[frame["quantity"] == "loss"].groupby("method")["value"].mean()
     frame = frame[(frame["scaling"] == scaling) & frame["matrix"].isin([matrix, ""])]
@@ -152,6 +154,20 @@ def draw_density(
     axes.set_title(f"{printable(results[0].task)}, {printable(space)}", loc="left")
     axes.legend(handles=_handles(looks, marks=False), loc="upper right")
     return root(figure)
+
+
+def main_scaling(results: Sequence[Curvature]) -> Scaling:
+    """The first of ``SCALINGS`` that these results hold: those that rescaling a network cannot change come first."""
+    held = {name for item in results for name in item.table.loc[item.table["quantity"] == "eigenvalue", "scaling"]}
+    return next((name for name in SCALINGS if name in held), SCALINGS[0])
+
+
+def draw_densities(results: Sequence[Curvature]) -> dict[str, Figure]:
+    """Draw every density that these results hold, by parameter space; none where none was asked for."""
+    scaling = main_scaling(results)
+    held = pd.concat([item.density for item in results], ignore_index=True)
+    spaces = held.loc[(held["scaling"] == scaling) & (held["matrix"] == "hessian"), "space"]
+    return {name: draw_density(results, space=name, scaling=scaling) for name in dict.fromkeys(spaces)}
 
 
 def _lines(parts: Sequence[str], points: float) -> str:

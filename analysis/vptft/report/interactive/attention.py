@@ -73,7 +73,7 @@ def _of_scores(result: AttentionScores) -> dict[str, Any]:
         "task": result.task,
         "drawn": f"{result.task}: at most {options.get('shown')} of each outcome, drawn by seed {options.get('seed')}.",
         "grid": list(maps.shape[-2:]),
-        "kinds": [_kind(kind, failed.get(kind, "")) for kind in kinds],
+        "kinds": [_kind(kind, failed.get(kind)) for kind in kinds],
         "images": [
             _image(
                 name, result.pixels[i], {side: scored[name, side, RANDOM] for side in SIDES},
@@ -101,7 +101,7 @@ def _of_maps(result: AttentionMaps) -> dict[str, Any]:
         "task": result.task,
         "drawn": f"{result.task}: {result.settings.get('drawn', 'drawn by seed')}.",
         "grid": list(maps.shape[-2:]),
-        "kinds": [_kind("rollout", "")],
+        "kinds": [_kind("rollout", None)],
         "images": [
             _image(name, result.pixels[i], {side: rows[name, side] for side in SIDES}, result.settings.get("classes"))
             for i, name in enumerate(names)
@@ -122,7 +122,8 @@ def _by(table: pd.DataFrame, *names: str) -> Rows:
     return {tuple(str(row[name]) for name in names): row for row in table.to_dict("records")}  # type: ignore[misc]  # pandas calls its keys hashable, not str
 
 
-def _kind(name: str, failed: str) -> dict[str, str]:
+def _kind(name: str, failed: str | None) -> dict[str, str | None]:
+    """What is said of a kind; ``failed`` is empty where it passes its sanity checks, None where it was not checked."""
     method = METHODS[name]
     about = f"{method.about[:1].upper()}{method.about[1:]}. {method.caution}"
     return {"name": name, "title": name.replace("_", " "), "about": about, "failed": failed}

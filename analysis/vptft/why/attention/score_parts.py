@@ -39,7 +39,7 @@ class Context:
     target: np.ndarray
     against: np.ndarray | None
     sample: np.ndarray
-    checked: np.ndarray
+    checked: Mapping[bool, np.ndarray]  # images of the sanity checks, by whether the kind of map is slow
     maps: np.ndarray
     made: Mapping[tuple[str, str], "Made"]
 
@@ -207,19 +207,24 @@ def between_kinds(context: Context) -> pd.DataFrame:
 
 
 def checked_rows(context: Context, side: str, explain: Explainer) -> pd.DataFrame:
-    """Sanity of every kind that is not slow, on its own few images."""
-    chosen = context.checked
-    kinds = [kind for kind in context.options.kinds if kind not in SLOW]
-    empty = pd.DataFrame(columns=["side", "map", "changed", "depth", "similarity", "n"])
-    if not len(chosen) or not kinds:
-        return empty
+    """Sanity of every kind, on its own few images; slow kinds on fewer."""
+    tables = [pd.DataFrame(columns=["side", "map", "changed", "depth", "similarity", "n"])]
+    for slow, chosen in context.checked.items():
+        kinds = tuple(kind for kind in context.options.kinds if (kind in SLOW) == slow)
+        if len(chosen) and kinds:
+            tables.append(_checked(context, side, explain, kinds, chosen))
+    return pd.concat(tables[1:] or tables, ignore_index=True)[list(tables[0].columns)]
 
+
+def _checked(
+    context: Context, side: str, explain: Explainer, kinds: tuple[str, ...], chosen: np.ndarray
+) -> pd.DataFrame:
     def maps_of(model: TunedModel, images: torch.Tensor, target: np.ndarray) -> dict[str, np.ndarray]:
         against = None
         if context.against is not None:  # where the other class is the one it stood against, the two change places
             swapped, own = context.against[chosen], context.target[chosen]
             against = np.where(swapped == target, own, swapped)
-        made = explain(model, images, methods=tuple(kinds), target=target, against=against)
+        made = explain(model, images, methods=kinds, target=target, against=against)
         return {kind: found.maps for kind, found in made.items()}
 
     with torch.inference_mode():
@@ -228,4 +233,4 @@ def checked_rows(context: Context, side: str, explain: Explainer) -> pd.DataFram
         context.models[side], context.seen.images[chosen], context.target[chosen], maps_of,
         n_classes=n_classes, seed=context.options.seed,
     )  # fmt: skip
-    return table.assign(side=side)[list(empty.columns)]
+    return table.assign(side=side)

@@ -51,6 +51,8 @@ class ScoreSettings:
     checked
         Images of the sanity checks, drawn as the sample is; 0 leaves them out. Of few images the mean correlation is
         uncertain by some hundredths, and a kind near the mark may fall on either side.
+    checked_slow
+        The first of those in the draw's order, on which slow kinds are checked: their mean is uncertain by a tenth.
     shown
         Images of each outcome that are kept to be drawn, by ``seed``.
     top
@@ -67,6 +69,7 @@ class ScoreSettings:
     steps: int = STEPS
     baseline: Baseline = "mean"
     checked: int = 32
+    checked_slow: int = 8
     shown: int = 2
     top: float = TOP
     seed: int = 0
@@ -75,10 +78,10 @@ class ScoreSettings:
         unknown = [kind for kind in self.kinds if kind not in METHODS]
         if unknown or not self.kinds:
             raise SettingsError(f"Kinds of map are some of {', '.join(METHODS)}, not {unknown or 'none'}.")
-        if min(self.sample, self.steps) < 1 or min(self.checked, self.shown) < 0:
+        if min(self.sample, self.steps) < 1 or min(self.checked, self.checked_slow, self.shown) < 0:
             raise SettingsError(
-                f"sample {self.sample} and steps {self.steps} must be at least 1, "
-                f"checked {self.checked} and shown {self.shown} not negative."
+                f"sample {self.sample} and steps {self.steps} must be at least 1, checked {self.checked}, "
+                f"checked_slow {self.checked_slow} and shown {self.shown} not negative."
             )
         if not (self.score_slow or self.shown) and set(self.kinds) & set(SLOW):
             raise SettingsError(f"With no image shown and none scored, there is nothing to make {SLOW[0]} for.")

@@ -203,7 +203,9 @@ def measure(
     maps = np.stack([np.stack([made[s, k].maps for k in kinds], axis=1) for s in SIDES], axis=1)
     context = Context(
         seen=seen, options=options, kinds=kinds, models=models, target=target, against=against, sample=sample,
-        checked=np.sort(order[: options.checked]),
+        checked={
+            False: np.sort(order[: options.checked]), True: np.sort(order[: min(options.checked, options.checked_slow)]),
+        },
         maps=maps, made=made,
     )  # fmt: skip
     followed = {}

@@ -85,8 +85,8 @@ function attention(stage, data) {
       (!state.outcome || image.outcome === state.outcome));
     const shown = fits.slice(0, state.limit);
     const failed = sets.filter((set) => !state.task || set.task === state.task)
-      .flatMap((set) => set.kinds.filter((each) => each.name === state.kind && each.failed)
-        .map((each) => `${set.task}: fails its sanity check (${each.failed})`));
+      .flatMap((set) => set.kinds.filter((each) => each.name === state.kind && each.failed !== "")
+        .map((each) => `${set.task}: ${each.failed ? `fails its sanity check (${each.failed})` : "sanity not checked"}`));
     caution.textContent = of_layer
       ? "Attention of what the head reads in one layer, as it is: a late token is no longer what stood at its place."
       : known(state.kind).about;

@@ -67,7 +67,7 @@ class CurvatureSettings:
     """
 
     spaces: tuple[str, ...] = SPACES
-    batches: int = 2
+    batches: int = ENOUGH
     seeds: tuple[int, ...] = (0,)
     scalings: tuple[Scaling, ...] = SCALINGS
     matrices: tuple[str, ...] = ("hessian",)

@@ -56,6 +56,26 @@ def test_sizes_of_a_task_are_averaged_first():
     assert overall["rise_change"] == pytest.approx((-0.2 + 0.5 - 0.2) / 2, abs=0.02)
 
 
+def test_sizes_of_one_task_are_averaged_draw_by_draw():
+    cells = arms(np.random.default_rng(0), tasks=1)
+    more = [replace(cell, n_train=900, rise_change=cell.rise_change + 1) for cell in cells]
+    one, both = measure(cells).overall.iloc[0], measure([*cells, *more]).overall.iloc[0]
+    assert both["rise_change"] == pytest.approx(one["rise_change"] + 0.5)
+    for name in ("accuracy_change", "accuracy_change_low", "accuracy_change_p", "gap", "gap_high", "gap_p"):
+        assert both[name] == pytest.approx(one[name])  # the same images twice are no more images
+    assert both["n_seeds"] == 3
+
+
+def test_draws_that_lack_a_size_are_left_out_of_the_average():
+    cells = arms(np.random.default_rng(0), tasks=1)
+    more = [replace(cell, n_train=900) for cell in cells if cell.seed]
+    overall = measure([*cells, *more]).overall.iloc[0]
+    kept = measure([cell for cell in cells if cell.seed]).overall.iloc[0]
+    assert overall["gap"] == pytest.approx(kept["gap"])
+    none = measure([cells[0], replace(cells[1], n_train=900)])
+    assert none.findings() == ()
+
+
 def test_without_vpt_there_is_no_gap_and_few_groups_are_not_judged():
     rng = np.random.default_rng(0)
     result = measure(arms(rng, vpt=False))

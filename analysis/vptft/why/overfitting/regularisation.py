@@ -5,7 +5,7 @@ Han et al. (2024, section 5.1) conclude from curves that overfitting is not the 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -149,22 +149,43 @@ def _row(cells: Sequence[Arm]) -> dict[str, Any]:
 
 
 def _over_tasks(cells: Sequence[Arm]) -> dict[str, Any]:
-    """One arm over the tasks that can be judged; with one task and size, over its draws."""
+    """One arm over the tasks that can be judged, sizes averaged; with one task, over its draws."""
     each = [_row(part) for part in by(cells, "task", "n_train")]
     rows = pd.DataFrame(each)
     told: dict[str, Any] = {
         "pretraining": cells[0].pretraining, "arm": cells[0].arm, "n_tasks": rows["task"].nunique(),
         "n_seeds": int(rows["n_seeds"].min()),
     }  # fmt: skip
-    if len(each) == 1:
-        gained = nested_interval([[cell.gained for cell in cells]], [100.0])
-        gaps = [cell.gap for cell in cells if cell.gap is not None]
-        gap_p = nested_interval([gaps], [100.0]).p if len(gaps) == len(cells) else float("nan")
-        numbers = {name: value for name, value in each[0].items() if name.startswith(NUMBERS)}
-        return {**told, **numbers, "accuracy_change_p": gained.p, "gap_p": gap_p}
+    if told["n_tasks"] == 1:
+        return told | _over_draws(cells)
     means = rows.groupby("task", sort=False)[list(NUMBERS)].mean()
     told |= {key: value for name in NUMBERS for key, value in _spread(name, _mean_of(means[name])).items()}
     return told | {f"{name}_p": _p(means[name]) for name in NUMBERS[1:]}
+
+
+def _over_draws(cells: Sequence[Arm]) -> dict[str, float]:
+    """One task's numbers over its draws, those of several sizes averaged first: they share a draw's test images."""
+    sizes = len({cell.n_train for cell in cells})
+    draws = [part for part in by(cells, "seed") if len(part) == sizes]
+    rises = [float(np.mean([cell.rise_change for cell in draw])) for draw in draws]
+    told = _spread("rise_change", mean_interval(np.array(rises)) if rises else no_interval())
+    for name, pieces in (
+        ("accuracy_change", [[cell.gained for cell in draw] for draw in draws]),
+        ("gap", [[cell.gap for cell in draw] for draw in draws]),
+    ):
+        means = [_averaged(draw) for draw in pieces]
+        whole = [mean for mean in means if mean is not None]
+        found = nested_interval([whole], [100.0]) if whole and len(whole) == len(means) else None
+        told |= _spread(name, found or no_interval()) | {f"{name}_p": found.p if found else float("nan")}
+    return told
+
+
+def _averaged(draws: Sequence[PairedDraw | None]) -> PairedDraw | None:
+    """One draw's differences, image by image, averaged over sizes; None where they are of other images, or missing."""
+    there = [draw for draw in draws if draw is not None]
+    if len(there) < len(draws) or any(not np.array_equal(draw.groups, there[0].groups) for draw in there):
+        return None
+    return replace(there[0], differences=np.mean([draw.differences for draw in there], axis=0))
 
 
 def _mean_of(values: pd.Series) -> Interval:

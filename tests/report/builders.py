@@ -221,8 +221,21 @@ def make_scores(task="photo/count", draw=0, *, n=16, layers=3, heads=2, classes=
             ]
             checks.append({"side": side, "map": kind, "changed": "class", "depth": np.nan, "similarity": of, "n": 4})
     head = pd.DataFrame(
-        [(s, layer, h, 0.1 * layer) for s in SIDES for layer in range(layers) for h in range(heads)],
-        columns=["side", "layer", "head", "query_prompt_share"],
+        [
+            (s, layer, h, 1 + layer + draw, 4 - 0.1 * h, 0.05 * layer, 0.1 * layer)
+            for s in SIDES
+            for layer in range(layers)
+            for h in range(heads)
+        ],
+        columns=[
+            "side",
+            "layer",
+            "head",
+            "distance_patches",
+            "entropy_bits",
+            "prompt_share",
+            "query_prompt_share",
+        ],
     )
     drawn = np.array([0, 4, 1, 5, 2, 6, 3, 7])
     agreement = tables[0][["image", "group"]].assign(map="gradcam", spearman=0.5, top_overlap=0.5)

@@ -12,6 +12,7 @@ from vptft.report.figures.attention_grid import draw_attention_grid, save_maps
 from vptft.report.figures.attention_heads import draw_attention_heads, tiled
 from vptft.report.figures.attention_scores import (
     draw_attention_curves,
+    draw_attention_layers,
     draw_attention_sanity,
     draw_attention_scores,
 )
@@ -74,6 +75,15 @@ def test_curves_and_sanity_draw_their_tables(compared):
         draw_attention_curves(compared, way="pixels")
     with pytest.raises(SettingsError, match="No sanity check"):
         draw_attention_sanity(replace(compared, sanity=compared.sanity.iloc[:0]))
+
+
+def test_layers_show_the_seeds_mean_and_range(compared):
+    axes = draw_attention_layers(compared).axes
+    assert len(axes) == 2 * 4
+    (vpt, ft) = axes[0].lines
+    assert list(vpt.get_ydata()) == list(ft.get_ydata()) == [2, 3, 4]  # 1 + layer + draw, of draws 0 to 2
+    band = axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (1, 5)
 
 
 def test_heads_lie_side_by_side_with_the_share_on_prompts():

@@ -34,7 +34,12 @@ from vptft.report.figures.advice import draw_advice
 from vptft.report.figures.attention import draw_attention
 from vptft.report.figures.attention_grid import draw_attention_grid
 from vptft.report.figures.attention_heads import draw_attention_heads
-from vptft.report.figures.attention_scores import draw_attention_curves, draw_attention_sanity, draw_attention_scores
+from vptft.report.figures.attention_scores import (
+    draw_attention_curves,
+    draw_attention_layers,
+    draw_attention_sanity,
+    draw_attention_scores,
+)
 from vptft.report.figures.curvature import draw_curvature, draw_density
 from vptft.report.figures.datasize import draw_datasize
 from vptft.report.figures.escape import draw_escape
@@ -96,6 +101,7 @@ FIGURES = {
     "attention heads": lambda: draw_attention_heads(make_scores(layers=12, heads=6)),
     "attention scores": lambda: draw_attention_scores(compared()),
     "attention curves": lambda: draw_attention_curves(compared()),
+    "attention layers": lambda: draw_attention_layers(compared()),
     "attention sanity": lambda: draw_attention_sanity(compared()),
     "curvature": lambda: draw_curvature([test_curvature_figure.made(m) for m in ("vpt_deep", "ft")]),
     "density": lambda: draw_density([test_curvature_figure.made(m) for m in ("vpt_deep", "ft")], space="all"),

@@ -182,10 +182,11 @@ def _write_comparison(result: "AttentionComparison", out: Path | None, json: boo
         save_figure(figures.draw_attention_scores(result), out / "figures" / "attention-scores")
         for way in dict.fromkeys(result.curves["way"]):
             save_figure(figures.draw_attention_curves(result, way=way), out / "figures" / f"attention-curves-{way}")
+        save_figure(figures.draw_attention_layers(result), out / "figures" / "attention-layers")
         if len(result.sanity):
             save_figure(figures.draw_attention_sanity(result), out / "figures" / "attention-sanity")
     if json:
-        write_json(all_of(result, "masses", "agreement", "sanity", "outcomes"))
+        write_json(all_of(result, "masses", "agreement", "sanity", "heads", "outcomes"))
         return
     table = result.frame()
     write_table(table.loc[table["outcome"] == EVERY, list(SHOWN)], as_json=False, title="Scores of maps, all images")

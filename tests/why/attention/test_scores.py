@@ -13,6 +13,7 @@ from vptft.models.prompts import PromptSpec
 from vptft.models.tuned import TunedModel
 from vptft.why.attention import comparison, scores
 from vptft.why.attention.explanation import Explanation, Masses, Part, gathered
+from vptft.why.attention.heads import measure_heads
 from vptft.why.attention.localisation import coverage
 from vptft.why.attention.maps import OUTCOMES
 from vptft.why.attention.score_parts import Made
@@ -257,6 +258,26 @@ def test_outcomes_masses_agreement_and_checks_are_kept_apart(three):
     assert agreement.loc["gradcam", "spearman_low"] < agreement.loc["gradcam", "spearman"] < 0.4
     assert set(three.sanity["changed"]) == {"weights", "class"}
     assert (three.sanity["least"] <= three.sanity["similarity"]).all()
+
+
+def test_heads_are_those_of_every_image_and_their_maps_of_what_is_shown():
+    few = measured(options=replace(OPTIONS, shown=1))
+    every = measure_heads(model(0, prompts=True), make_seen().images).frame()
+    found = few.heads[few.heads["side"] == "vpt"]
+    assert len(few.head_maps) < N
+    for name in comparison.LOOKING:
+        assert found[name].to_numpy() == pytest.approx(every[name].to_numpy(), rel=1e-5)
+    none = measured(options=replace(OPTIONS, shown=0))
+    assert (len(none.heads), len(none.head_maps)) == (len(few.heads), 0)
+
+
+def test_heads_are_compared_layer_by_layer(three):
+    parts = of_seeds()
+    mean = np.mean([part.heads.query("side == 'ft' and layer == 1")["entropy_bits"].mean() for part in parts])
+    row = three.heads.query("side == 'ft' and layer == 1").squeeze()
+    assert row["entropy_bits"] == pytest.approx(mean)
+    assert row["entropy_bits_least"] < mean < row["entropy_bits_most"]  # three other FT networks
+    assert (three.heads.query("side == 'ft'")["prompt_share"] == 0).all()
 
 
 def test_several_tasks_have_their_mean(three):

@@ -21,7 +21,7 @@ def draw_attention_heads(result: AttentionScores, *, shown: int = 0, ax: Axes | 
     """Draw one of the shown images: rows are layers, columns heads, one colour scale for all.
 
     Attention as it is, not divided by its sum: a dark map reads elsewhere. At the right of each row stands the mean
-    share of the heads on the layer's prompts, over all the images shown.
+    share of the heads on the layer's prompts, over all images.
 
     Parameters
     ----------

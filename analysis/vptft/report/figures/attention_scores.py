@@ -52,6 +52,11 @@ KINDS = (
 )  # fmt: skip
 """What kinds of map are drawn with, in their order."""
 LOOKS = {"vpt": VPT, "ft": FT}
+LAYERS = {
+    "distance_patches": "distance of what\nis read, patches", "entropy_bits": "entropy of what\nis read, bits",
+    "prompt_share": "share on prompts\nof patches", "query_prompt_share": "share on prompts\nof the head's row",
+}  # fmt: skip
+"""What is told of a layer and how its column is called."""
 ROW = 0.155
 """Inches an interval takes."""
 COLUMNS = ("task", "outcome", "map", "score", "difference", "low", "high", "failed", "n_seeds")
@@ -129,6 +134,42 @@ def draw_attention_curves(result: AttentionComparison, *, way: str = "tokens", a
         Line2D([], [], color=VPT.colour, linestyle="-", label=VPT.label),
         Line2D([], [], color=FT.colour, linestyle="--", label=FT.label),
         Line2D([], [], color=MUTED, linewidth=0.6, label="random order"),
+    ]
+    legend_above(figure, handles, root(figure).get_figwidth())
+    return root(figure)
+
+
+@styled
+def draw_attention_layers(result: AttentionComparison, *, ax: Axes | None = None) -> Figure:
+    """Draw how far and how evenly each layer's patches look and how much of it at prompts, a row a task.
+
+    Lines are means over heads, images and seeds, bands the seeds' range.
+    """
+    heads = result.heads
+    tasks = list(dict.fromkeys(heads["task"]))
+    figure, grid = place(ax, rows=len(tasks), columns=len(LAYERS), height=0.75 + 1.15 * len(tasks))
+    columns: dict[str, Axes] = {}
+    for row, task in enumerate(tasks):
+        for column, (name, said) in enumerate(LAYERS.items()):
+            axes = figure.add_subplot(grid[row, column], sharey=columns.get(name))
+            columns.setdefault(name, axes)
+            for side in SIDES:
+                part = heads[(heads["task"] == task) & (heads["side"] == side)].sort_values("layer")
+                look = LOOKS[side]
+                x = part["layer"] + 1
+                axes.fill_between(x, part[f"{name}_least"], part[f"{name}_most"], color=look.colour, alpha=0.2, lw=0)
+                axes.plot(x, part[name], look.linestyle, color=look.colour, linewidth=1.2)
+            axes.set_ylim(bottom=0)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.tick_params(labelbottom=row == len(tasks) - 1)
+            if row == 0:
+                axes.set_title(said, fontsize=small(), loc="left", pad=3)
+            if column == 0:
+                axes.set_ylabel(fitted(task, 80), fontsize=small())
+    figure.supxlabel("layer (1 is nearest to the image); bands: range over seeds", fontsize=small())
+    handles: list[Artist] = [
+        Line2D([], [], color=LOOKS[side].colour, linestyle=LOOKS[side].linestyle, label=LOOKS[side].label)
+        for side in SIDES
     ]
     legend_above(figure, handles, root(figure).get_figwidth())
     return root(figure)

@@ -2,7 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from vptft.report.figures.attention_scores import draw_attention_curves, draw_attention_sanity, draw_attention_scores
+from vptft.report.figures.attention_scores import (
+    draw_attention_curves,
+    draw_attention_layers,
+    draw_attention_sanity,
+    draw_attention_scores,
+)
 from vptft.report.sections.columns import Column, table
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.attention.comparison import EVERY, AttentionComparison
@@ -33,6 +38,14 @@ def _pictures(results: Sequence[AttentionComparison], context: Context) -> Itera
                 caption=f"Probability of the explained class as {way} are taken away or put in, in the map's order; "
                 "grey is a random order.",
             )
+        yield Picture(
+            name="attention-layers",
+            figure=draw_attention_layers(result),
+            alt="Attention distance, entropy and share on prompts by layer, VPT and FT, for each task.",
+            caption="How far and how evenly each layer looks, and how much of it at prompts, over all images: "
+            "attention-weighted distance between patches (Dosovitskiy et al. 2021), entropy over all tokens (more "
+            "prompts, more tokens), share on the layer's prompts; bands are the range over seeds.",
+        )
         if len(result.sanity):
             yield Picture(
                 name="attention-sanity",

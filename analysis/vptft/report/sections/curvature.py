@@ -54,8 +54,7 @@ def _tables(results: Sequence[Curvature]) -> list[Table]:
     return [
         table(
             whole[(whole["scaling"] == scaling) & whole["quantity"].isin(SHOWN) & (whole["rank"].isin((-1, 0, 1)))],
-            f"Curvature, {SCALED[scaling]}, mean over batches: eigenvalue 1 is the largest, −1 "
-            "the smallest.",
+            f"Curvature, {SCALED[scaling]}, mean over batches: eigenvalue 1 is the largest, −1 the smallest.",
             [
                 Column("task", "task"),
                 Column("method", "method"),

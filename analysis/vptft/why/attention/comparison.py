@@ -30,6 +30,8 @@ WORDS = {
     "on_object": "Share of the map on the object",
     "faithfulness_tokens": "Insertion minus deletion area, by tokens",
 }
+LOOKING = ("distance_patches", "entropy_bits", "prompt_share", "query_prompt_share")
+"""What is told of a layer's heads."""
 ALL = "all tasks"
 EVERY = "all"
 """Outcome of all images, whoever is right."""
@@ -54,6 +56,10 @@ class AttentionComparison(Result):
     curves
         A row a pretraining, task, side, map, way (``tokens`` or ``pixels``) and share: deletion, insertion (mean
         probabilities over images and seeds).
+    heads
+        A row a pretraining, task, side and layer: distance_patches, entropy_bits, prompt_share and query_prompt_share
+        (see :class:`vptft.why.attention.heads.Heads`), means over heads, images and seeds, each with the least and the
+        most seed (``_least``, ``_most``).
     outcomes
         A row a pretraining and task: how many images have each outcome, as a mean over seeds.
     contrasts
@@ -66,6 +72,7 @@ class AttentionComparison(Result):
     agreement: pd.DataFrame
     sanity: pd.DataFrame
     curves: pd.DataFrame
+    heads: pd.DataFrame
     outcomes: pd.DataFrame
     contrasts: pd.DataFrame
 
@@ -119,6 +126,7 @@ def measure(parts: Sequence[AttentionScores], *, settings: Mapping[str, Any] | N
         agreement=_each(parts, _agreement),
         sanity=_mean(parts, "sanity", ["side", "map", "changed", "depth"], ["similarity"], spread=True),
         curves=_mean(parts, "curves", ["side", "map", "way", "share"], ["deletion", "insertion"]),
+        heads=_heads(parts),
         outcomes=_each(parts, _outcomes),
         contrasts=to_table(findings),
     )
@@ -356,6 +364,18 @@ def _mean(
     if spread:
         out = out.assign(least=grouped[values[0]].min(), most=grouped[values[0]].max())
     return out.reset_index()
+
+
+def _heads(parts: Sequence[AttentionScores]) -> pd.DataFrame:
+    """Mean over heads of each layer, then over seeds, with the least and the most of them."""
+    by = ["pretraining", "task", "side", "layer"]
+    whole = pd.concat(
+        [part.heads.assign(pretraining=part.pretraining, task=part.task, draw=part.draw) for part in parts],
+        ignore_index=True,
+    )
+    seeds = whole.groupby([*by, "draw"], sort=False)[list(LOOKING)].mean().groupby(level=by, sort=False)
+    spread = [seeds.min().add_suffix("_least"), seeds.max().add_suffix("_most")]
+    return pd.concat([seeds.mean(), *spread], axis=1).reset_index()
 
 
 def _ordered(table: pd.DataFrame, *first: str) -> pd.DataFrame:

@@ -86,18 +86,15 @@ def measure_heads(
         for start in range(0, len(images), batch_size):
             layers, tokens = [], []
             for layer in model.attention(images[start : start + batch_size]):
-                layers.append({name: value.double().cpu() for name, value in _of(layer, layout, query, away).items()})
+                found = _of(layer, layout, query, away)
+                layers.append({
+                    name: value.double().cpu() for name, value in found.items() if with_maps or name != "maps"
+                })  # fmt: skip
                 tokens.append(layer.probabilities.shape[-1])
             require_all_layers(list(range(len(layers))), model)
             batches.append({name: torch.stack([layer[name] for layer in layers], dim=1) for name in layers[0]})
     joined = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
-    maps = joined.pop("maps")
-    return Heads(
-        **joined,
-        distance_patches=joined["distance_pixels"] / side,
-        tokens=np.array(tokens),
-        maps=maps if with_maps else None,
-    )
+    return Heads(**joined, distance_patches=joined["distance_pixels"] / side, tokens=np.array(tokens))
 
 
 def _of(layer: LayerAttention, layout: TokenLayout, query: torch.Tensor, away: torch.Tensor) -> dict[str, torch.Tensor]:

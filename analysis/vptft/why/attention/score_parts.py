@@ -164,14 +164,14 @@ def _rounded(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def heads_of(context: Context, drawn: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    """Every head of the images that are shown; nothing where none is."""
-    if not len(drawn):
-        return pd.DataFrame({"side": [], "layer": [], "head": []}), np.zeros((0, 2, 0, 0, 0, 0), dtype=np.float32)
-    images = context.seen.images[torch.from_numpy(drawn)]
-    found = [measure_heads(context.models[side], images, with_maps=True) for side in SIDES]
-    tables = [each.frame().assign(side=side) for each, side in zip(found, SIDES, strict=True)]
-    maps = [each.maps for each in found if each.maps is not None]
-    return pd.concat(tables, ignore_index=True), np.stack(maps, axis=1).astype(np.float32)
+    """Every head over all images, and its maps of those that are shown."""
+    images, maps = context.seen.images, np.zeros((0, 2, 0, 0, 0, 0), dtype=np.float32)
+    tables = [measure_heads(context.models[side], images).frame().assign(side=side) for side in SIDES]
+    if len(drawn):
+        few = images[torch.from_numpy(drawn)]
+        found = [measure_heads(context.models[side], few, with_maps=True).maps for side in SIDES]
+        maps = np.stack([each for each in found if each is not None], axis=1).astype(np.float32)
+    return pd.concat(tables, ignore_index=True), maps
 
 
 def agreement_of(context: Context) -> pd.DataFrame:

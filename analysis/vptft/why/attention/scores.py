@@ -66,8 +66,8 @@ class AttentionScores(Result):
     curves
         A row a side, map, way and share: deletion, insertion (mean probability over the sample), n.
     heads
-        A row a side, layer and head: how far and how evenly each looks and how much of it at prompts, means over the
-        images shown (:meth:`vptft.why.attention.heads.Heads.frame`).
+        A row a side, layer and head: how far and how evenly each looks and how much of it at prompts, means over all
+        images (:meth:`vptft.why.attention.heads.Heads.frame`).
     maps
         ``(n, 2, n_kinds, h, w)``, VPT then FT, each summing to 1; NaN where a slow kind was not made: it is made for
         the sample and for what is shown.
@@ -204,7 +204,8 @@ def measure(
     context = Context(
         seen=seen, options=options, kinds=kinds, models=models, target=target, against=against, sample=sample,
         checked={
-            False: np.sort(order[: options.checked]), True: np.sort(order[: min(options.checked, options.checked_slow)]),
+            slow: np.sort(order[:first])
+            for slow, first in ((False, options.checked), (True, min(options.checked, options.checked_slow)))
         },
         maps=maps, made=made,
     )  # fmt: skip

@@ -76,3 +76,20 @@ def test_of_many_reasons_the_first_are_told_and_the_others_counted(both, tmp_pat
         "run 0 has no weights; run 1 has no weights; run 2 has no weights; and 2 more"
     )
     assert json.loads((tmp_path / "results" / "left_out.json").read_text()) == study.left_out
+
+
+def test_a_reason_is_gone_once_what_it_was_about_is_made(both, tmp_path):
+    def broken():
+        raise NotApplicable("no weights.")
+
+    def studied(measure, key="landscape"):
+        study = RunStudy(runs=find_runs([both]), out=tmp_path, reference="squares")
+        study.tried(key, measure)()
+
+    path = tmp_path / "results" / "left_out.json"
+    studied(broken)
+    studied(broken, key="features")
+    studied(lambda: None)
+    assert json.loads(path.read_text()) == {"features": "no weights"}  # of what was not tried again
+    studied(lambda: None, key="features")
+    assert not path.exists()

@@ -247,6 +247,7 @@ def make_scores(task="photo/count", draw=0, *, n=16, layers=3, heads=2, classes=
         curves=pd.DataFrame(curves), heads=head, maps=maps.astype(np.float32), drawn=drawn,
         pixels=rng.integers(0, 255, (len(drawn), 56, 56, 3), dtype=np.uint8),
         head_maps=rng.random((len(drawn), 2, layers, heads, 4, 4), dtype=np.float32),
+        head_shares=rng.random((len(drawn), 2, layers, heads), dtype=np.float32),
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Tables of sections: what stands in them is what the results hold, and every analysis that has numbers has one."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from report.builders import TASKS, make_curves, make_quadrants, make_scores
+from vptft.report.pages.report import as_csv
 from vptft.report.sections import attention_scores, overfitting, quadrants
 from vptft.report.sections.columns import Column, table
 from vptft.report.sections.parts import Table
@@ -72,6 +74,20 @@ def test_scores_of_all_images_stand_in_the_table_with_what_fails(score):
     assert shown[-1] == row["failed"].item()
     assert len(masses.rows) == len(result.masses)
     assert outcomes.rows[0][0] == "a"
+
+
+def test_the_file_of_a_table_holds_numbers_and_no_formula():
+    frame = pd.DataFrame({
+        "task": ["=1+1", "-x", "b"], "gap": [0.1234567, -0.5, np.nan], "low": [0.0, -1, np.nan], "high": [0.2, 0, 1.0],
+    })  # fmt: skip
+    made = table(frame, "c", [Column("task", "task"), Column("gap, points", "gap", "+.1f", ("low", "high"), 100)])
+    assert made.rows[0][1] == "+12.3 [0.0, +20.0]"
+    read = pd.read_csv(io.StringIO(as_csv(made)))
+    assert list(read.columns) == ["task", "gap, points", "gap, points low", "gap, points high"]
+    assert read["gap, points"].iloc[0] == pytest.approx(12.34567)
+    assert list(read["task"]) == ["'=1+1", "'-x", "b"]
+    text = Table(caption="c", columns=["@a"], rows=[["+b"], ["−3"]])
+    assert as_csv(text) == "'@a\n'+b\n−3\n"
 
 
 def test_a_measure_that_contradicts_the_grouping_by_hand_is_told():

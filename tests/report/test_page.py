@@ -81,7 +81,8 @@ def test_the_page_answers_judges_and_shows_every_analysis(whole):
     assert "hold the test images only" in page.text
     for hypothesis in HYPOTHESES.values():
         assert hypothesis.statement in page.text
-    assert page.text.count("not measured here") == 5  # W0, W3, W4, Y2, Y3
+    assert page.text.count("not measured here") == 4  # W3, W4, Y2, Y3
+    assert "needs the escape test of FT runs with their weights" in page.text
     assert "weight decay differ" in page.text
     assert page.text.count("How this can mislead.") == 5
     images = [attributes for tag, attributes in page.tags if tag == "img"]
@@ -319,7 +320,29 @@ def test_an_inconclusive_verdict_says_what_it_could_have_seen():
         unit="points",
     )
     assert words.could_see(found) == "four of five such studies see an effect of 10 points"
-    assert words.could_see(replace(found, verdict="supported")) == words.could_see(replace(found, low=None)) == ""
+    for silent in ({"verdict": "supported"}, {"low": None}, {"reason": "2 seeds: no verdict"}, {"low": 0.5, "p": 0.1}):
+        assert words.could_see(replace(found, **silent)) == ""
+    least = replace(found, low=0.5, p=0.125, n=4)  # the least that four sign flips can give
+    assert words.could_see(least) == "4 differences give no p below 0.12, however large"
+
+
+def test_results_of_runs_that_a_study_has_no_longer_are_named_and_not_shown(small_study):
+    slices = sorted((small_study / "landscape").glob("*"))
+    for i, folder in enumerate(slices):
+        made = json.loads((folder / "result.json").read_text())
+        made["settings"]["run"] = "kept" if i else "gone"
+        (folder / "result.json").write_text(json.dumps(made))
+    told = json.loads((small_study / "study.json").read_text())
+    (small_study / "study.json").write_text(json.dumps(told | {"identities": ["kept"]}))
+    study = load_study(small_study)
+    assert len(study.of("landscape")) == len(slices) - 1
+    assert study.missing["landscape"].startswith("of other runs than this study's, and not shown: ")
+    (small_study / "study.json").write_text(json.dumps(told))  # of an older version, which did not say whose it was
+    assert len(load_study(small_study).of("landscape")) == len(slices)
+
+
+def test_a_study_of_several_sizes_names_them_all():
+    assert "100, 300 training images · 6 epochs" in words.subtitle({**facts(), "n_train": [100, 300]})
 
 
 def test_every_way_to_debias_has_words():
@@ -348,7 +371,7 @@ def test_long_tables_are_folded(tmp_path):
 
 def test_findings_come_from_every_result(study):
     found = load_study(study).findings()
-    assert [finding.hypothesis for finding in found] == ["C0", "W1", "W2", "W5", "Y1", *["Y4"] * len(TASKS)]
+    assert [finding.hypothesis for finding in found] == ["C0", "W0", "W1", "W2", "W5", "Y1", *["Y4"] * len(TASKS)]
 
 
 def test_the_answer_counts_where_a_quadrant_holds_several_tasks_and_never_pools_pretraining():

@@ -9,7 +9,9 @@ from vptft.report.assembly.curvature import curvature
 from vptft.why.landscape.curvature import measure as module
 from vptft.why.landscape.curvature.measure import CurvatureSettings
 
-FEW = CurvatureSettings(spaces=("prompts", "head"), k=1, max_products=6, probes=2, scalings=("element",), m=4)
+FEW = CurvatureSettings(
+    spaces=("prompts", "head"), k=1, max_products=6, probes=2, scalings=("element",), m=4, batches=2
+)
 
 
 @pytest.fixture

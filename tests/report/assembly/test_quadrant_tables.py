@@ -25,7 +25,8 @@ def test_the_papers_tables_have_their_sides_and_only_fgvc_its_distances():
     assert vtab["distance"].isna().all()
     cells = planes["quadrants-vtab"].cells  # of near objectives the paper groups the data by hand, of far ones nobody
     assert cells[["objective_is_far", "data_is_far", "n_tasks"]].to_numpy().tolist() == [[0, 0, 7], [0, 1, 4]]
-    (w1, w2, w5) = planes["quadrants-vtab"].findings()
+    (w0, w1, w2, w5) = planes["quadrants-vtab"].findings()
+    assert (w0.n, w0.verdict) == (19, "supported")
     assert (w1.n, w2.n) == (11, 19)
     assert (w1.verdict, w2.verdict, w5.verdict) == ("inconclusive", "inconclusive", "not applicable")
 

@@ -47,8 +47,9 @@ def test_gaps_winners_and_contrasts_are_the_designed_ones():
     frame = result.frame().set_index("task")
     assert frame["gap_points"].round(6).tolist() == [10, 30, -20, 20]
     assert frame["winner"].tolist() == ["vpt", "vpt", "ft", "vpt"]
-    w1, w2, w5 = result.findings()
-    assert [w1.hypothesis, w2.hypothesis, w5.hypothesis] == ["W1", "W2", "W5"]
+    w0, w1, w2, w5 = result.findings()
+    assert [each.hypothesis for each in result.findings()] == ["W0", "W1", "W2", "W5"]
+    assert (w0.effect, w0.n, w0.p_adjusted) == (pytest.approx(10), 4, w0.p)  # a family of its own
     assert w1.effect == pytest.approx(0 - 20)
     assert w2.effect == pytest.approx(25 - -5)
     assert w5.effect == pytest.approx((-20 - 10) - (20 - 30))
@@ -59,8 +60,8 @@ def test_gaps_winners_and_contrasts_are_the_designed_ones():
 
 
 def test_the_opposite_pattern_is_refuted_and_no_difference_is_inconclusive():
-    assert [f.verdict for f in measure(factorial([-0.2, -0.3, 0.3, 0.1])).findings()] == ["refuted"] * 3
-    assert [f.verdict for f in measure(factorial([0.1, 0.1, 0.1, 0.1])).findings()] == ["inconclusive"] * 3
+    assert [f.verdict for f in measure(factorial([-0.2, -0.3, 0.3, 0.1])).findings()[1:]] == ["refuted"] * 3
+    assert [f.verdict for f in measure(factorial([0.1, 0.1, 0.1, 0.1])).findings()[1:]] == ["inconclusive"] * 3
 
 
 @pytest.mark.parametrize(("seeds", "reason"), [(1, "one seed: no verdict"), (2, "2 seeds: no verdict")])
@@ -77,7 +78,7 @@ def test_without_a_designed_factor_the_median_distance_splits():
     pairs = [pair(str(i), gap=0.1 * i, far_data=None, far_objective=False, distance=float(i)) for i in range(4)]
     result = measure(pairs)
     assert result.frame()["data_is_far"].tolist() == [False, False, True, True]
-    assert result.findings()[0].effect == pytest.approx(20)
+    assert result.findings()[1].effect == pytest.approx(20)
 
 
 def test_tasks_with_few_groups_are_shown_but_not_judged():
@@ -85,14 +86,14 @@ def test_tasks_with_few_groups_are_shown_but_not_judged():
     result = measure(pairs)
     assert len(result.frame()) == 5
     assert {f.n for f in result.findings()} == {4}
-    assert all(abs(f.effect) < 1e-9 for f in result.findings())
+    assert [f.effect for f in result.findings()] == pytest.approx([10, 0, 0, 0])
 
 
 def test_pretraining_objectives_are_never_pooled():
     pairs = factorial([0.1, 0.2, -0.1, 0.2]) + factorial([0.0] * 4, pretraining="supervised")
     findings = measure(pairs).findings()
-    assert [f.hypothesis for f in findings] == ["W1", "W2", "W5"] * 2
-    assert sum("supervised" in f.statement for f in findings) == 3
+    assert [f.hypothesis for f in findings] == ["W0", "W1", "W2", "W5"] * 2
+    assert sum("supervised" in f.statement for f in findings) == 4
 
 
 def test_distances_of_different_measures_and_no_tasks_are_refused():
@@ -131,7 +132,7 @@ def test_accuracies_alone_have_no_interval_and_are_clear_as_printed():
 
 def test_observed_tasks_are_a_sample():
     pairs = observed(12, gap=lambda distance, disparity: 0.1 * distance, noise=1.0)
-    w1, w2, w5 = measure(pairs).findings()
+    _, w1, w2, w5 = measure(pairs).findings()
     gaps, distances = np.array([p.gap_points for p in pairs]), np.array([p.distance for p in pairs])
     far = distances > np.median(distances)
     expected = stats.ttest_ind(gaps[far], gaps[~far], equal_var=False)
@@ -182,7 +183,7 @@ def test_a_task_whose_distance_is_unknown_says_nothing_of_near_and_far():
     ]
     for boundary in (None, "median"):
         alone, both = measure(known, boundary=boundary), measure([*known, *strange], boundary=boundary)
-        w1, with_strange = alone.findings()[0], both.findings()[0]
+        w1, with_strange = alone.findings()[1], both.findings()[1]
         assert (with_strange.statement, with_strange.effect, with_strange.n) == (w1.statement, w1.effect, 8)
         assert both.cells["n_tasks"].sum() == 8
     designed = [pair(f"d{i}", gap=0.1, far_data=i % 2 == 0, far_objective=False, distance=np.nan) for i in range(4)]
@@ -209,3 +210,19 @@ def test_rounding_is_a_tie():
     draws = tuple(PairedDraw(differences=np.array([0.1, 0.2, -0.3]), groups=np.arange(3)) for _ in range(3))
     assert np.mean([0.1, 0.2, -0.3]) != 0
     assert pair("t", gap=0.0, far_data=None, far_objective=False, draws=draws).gap_points == 0
+
+
+def test_the_mean_gap_of_observed_tasks_has_the_spread_of_tasks_and_one_task_that_of_its_draws():
+    pairs = observed(6, gap=lambda distance, disparity: distance / 10)
+    w0 = measure(pairs).findings()[0]
+    gaps = np.array([each.gap_points for each in pairs])
+    half = stats.t.ppf(0.975, 5) * gaps.std(ddof=1) / np.sqrt(6)
+    assert (w0.hypothesis, w0.low, w0.high) == (
+        "W0",
+        pytest.approx(gaps.mean() - half),
+        pytest.approx(gaps.mean() + half),
+    )
+    assert w0.p == pytest.approx(2 / 2**6)
+    (alone,) = measure([pair("t", gap=0.1, far_data=None, far_objective=False, seeds=3)]).findings()
+    assert (alone.hypothesis, alone.n, alone.effect) == ("W0", 1, pytest.approx(10))
+    assert alone.low < 10 < alone.high

@@ -267,6 +267,9 @@ def test_heads_are_those_of_every_image_and_their_maps_of_what_is_shown():
     assert len(few.head_maps) < N
     for name in comparison.LOOKING:
         assert found[name].to_numpy() == pytest.approx(every[name].to_numpy(), rel=1e-5)
+    assert few.head_shares.shape == few.head_maps.shape[:4]
+    assert (few.head_shares[:, 0] > 0).all()
+    assert (few.head_shares[:, 1] == 0).all()  # FT has no prompts
     none = measured(options=replace(OPTIONS, shown=0))
     assert (len(none.heads), len(none.head_maps)) == (len(few.heads), 0)
 

@@ -3,7 +3,7 @@
 What cannot be measured of these runs is kept with its reason in ``results/left_out.json``, and the page tells it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,9 @@ from vptft.report.assembly.quadrants import quadrant_plane
 from vptft.report.assembly.recipes import fairness_of
 from vptft.report.assembly.reproduction import reproduction_of
 from vptft.report.assembly.samples import images_up_to
+from vptft.report.assembly.saved import identity
 from vptft.report.pages.study import LEFT_OUT
-from vptft.storage import slug, write_json
+from vptft.storage import read_json, slug, write_json
 from vptft.when.distribution.distance import DistanceSettings, SetDistance
 from vptft.when.objective import calibration
 from vptft.why.attention.methods import METHODS
@@ -163,7 +164,7 @@ class RunStudy:
     @property
     def left_out(self) -> dict[str, str]:
         """Why what could not be measured was not, by analysis; of many reasons the first ones."""
-        told = {key: list(dict.fromkeys(reasons)) for key, reasons in self._reasons.items()}
+        told = {key: list(dict.fromkeys(reasons)) for key, reasons in self._reasons.items() if reasons}
         return {
             key: "; ".join([*each[:REASONS], *([f"and {len(each) - REASONS} more"] if len(each) > REASONS else [])])
             for key, each in told.items()
@@ -173,13 +174,25 @@ class RunStudy:
         """Measure, and keep the reason where it cannot be."""
 
         def go() -> None:
+            reasons = self._reasons.setdefault(key, [])
             try:
                 measure()
             except VptftError as error:
-                self._reasons.setdefault(key, []).append(f"{error.problem} {error.hint}".strip().rstrip("."))
-                write_json(self.results / LEFT_OUT, self.left_out)
+                reasons.append(f"{error.problem} {error.hint}".strip().rstrip("."))
+            self._keep_reasons()
 
         return go
+
+    def _keep_reasons(self) -> None:
+        """Write why what was tried could not be made, with what an earlier study said of what was not tried yet."""
+        path = self.results / LEFT_OUT
+        before = read_json(path) if path.is_file() else {}
+        earlier = {key: why for key, why in before.items() if key not in self._reasons}
+        told = earlier | self.left_out
+        if told:
+            write_json(path, told)
+        else:
+            path.unlink(missing_ok=True)
 
     def network(self, least: int = 0) -> Extractor:
         """The analysed backbone itself: the distance is as the model sees it.
@@ -316,31 +329,32 @@ class RunStudy:
 
 def facts_of(study: RunStudy, folder: Path, **told: Any) -> dict[str, Any]:
     """What a page says about a study besides its results: settings, runs, confounds, provenance."""
-    info = study.runs[0].info
-    settings = info.settings
+    runs = [run.info for run in study.runs]
+    sizes = len({info.n_train for info in runs}) > 1
     shown = ("task", "method", "seed", "test_accuracy", "parameters_tuned", "parameters_total")
     first = study.first[0].vpt.info.seed
     return {
         **told,
-        "backbone": info.backbone,
-        "backbone_sha256": info.backbone_sha256,
-        "pretraining": info.pretraining,
+        **{
+            name: _every(getattr(info, name) for info in runs)
+            for name in ("backbone", "backbone_sha256", "pretraining")
+        },
         "reference": study.reference,
-        "n_train": info.n_train,
-        **{name: settings.get(name) for name in ("n_test", "epochs", "image_size", "batch_size")},
-        "prompt_length": study.pairs[0].vpt.info.options.get("prompt_length"),
+        "n_train": _every(info.n_train for info in runs),
+        **{
+            name: _every(info.settings.get(name) for info in runs)
+            for name in ("n_test", "epochs", "image_size", "batch_size")
+        },
+        "prompt_length": _every(pair.vpt.info.options.get("prompt_length") for pair in study.pairs),
         "seeds": sorted({run.info.seed for run in study.runs if run.info.seed is not None}),
         "searched": all(run.info.search for pair in study.pairs for run in (pair.vpt, pair.ft)),
         "learning_rates": {
-            f"{run.info.method} on {run.info.task}": run.info.settings.get("lr")
-            for run in study.runs
-            if run.info.seed == first
+            f"{info.method} on {info.task}" + (f", {info.n_train} images" if sizes else ""): info.settings.get("lr")
+            for info in runs
+            if info.seed == first
         },
-        "notes": [
-            f"{run.info.method} on {run.info.task}, seed {run.info.seed}: {n}"
-            for run in study.runs
-            for n in run.info.notes
-        ],
+        "identities": sorted({identity(run) for run in study.runs}),
+        "notes": [f"{info.method} on {info.task}, seed {info.seed}: {note}" for info in runs for note in info.notes],
         "confounds": fairness_of(study.pairs).differences(),
         "runs": [
             {**{name: getattr(run.info, name) for name in shown}, "folder": _place(run.folder, folder)}
@@ -348,6 +362,12 @@ def facts_of(study: RunStudy, folder: Path, **told: Any) -> dict[str, Any]:
         ],
         "provenance": provenance(),
     }
+
+
+def _every(values: Iterable[Any]) -> Any:
+    """What all runs have in common; the list of what they have where that differs."""
+    found = list(dict.fromkeys(values))
+    return found[0] if len(found) == 1 else found
 
 
 def _place(run: Path, folder: Path) -> str:

@@ -168,8 +168,8 @@ def draw_attention_layers(result: AttentionComparison, *, ax: Axes | None = None
                 axes.set_ylabel(fitted(task, 80), fontsize=small())
     figure.supxlabel("layer (1 is nearest to the image); bands: range over seeds", fontsize=small())
     handles: list[Artist] = [
-        Line2D([], [], color=LOOKS[side].colour, linestyle=LOOKS[side].linestyle, label=LOOKS[side].label)
-        for side in SIDES
+        Line2D([], [], color=VPT.colour, linestyle="-", label=VPT.label),
+        Line2D([], [], color=FT.colour, linestyle="--", label=FT.label),
     ]
     legend_above(figure, handles, root(figure).get_figwidth())
     return root(figure)

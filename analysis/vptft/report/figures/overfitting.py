@@ -92,6 +92,7 @@ def draw_overfitting(
     tall = min(PANEL, (PAGE - 0.75) / rows - 0.2) if rows > 1 else 1.7
     figure, grid = place(ax, rows=rows, columns=columns, height=0.75 + (tall + 0.2) * rows, width=width)
     limits = _limits(frame["value"], scale)
+    plain = looks_of(method for method in frame["method"] if ARM not in method)
     for i, (task, n_train, methods) in enumerate(panels):
         axes = figure.add_subplot(grid[i // columns, i % columns])
         _scales(axes, limits, scale)
@@ -102,7 +103,9 @@ def draw_overfitting(
         own = (frame["task"] == task) & (frame["n_train"] == n_train) & frame["method"].isin(methods)
         turned = result.cells[(result.cells["task"] == task) & (result.cells["n_train"] == n_train)]
         onsets = turned.set_index("method")["onset_epoch"]
-        _curves(axes, frame[own], onsets, looks_of(methods), 8.5 / (72 * (tall - 0.25)))
+        # One look for a method in every panel; variants have theirs among themselves.
+        looks = {name: plain[name] for name in plain if name in methods} if plain.keys() >= set(methods) else None
+        _curves(axes, frame[own], onsets, looks or looks_of(methods), 8.5 / (72 * (tall - 0.25)))
         if i % columns == 0:
             axes.set_ylabel("loss, nats" if quantity == "loss" else "accuracy, %", fontsize=small())
         else:

@@ -62,7 +62,6 @@ def _of_scores(result: AttentionScores) -> dict[str, Any]:
     failed = result.failed()
     scored = _by(result.table[result.table["image"].isin(shown)], "image", "side", "map")
     masses = _by(result.masses[result.masses["image"].isin(shown)], "image", "side", "map")
-    share = result.heads.pivot_table(index=["side", "layer"], columns="head", values="query_prompt_share")
     options = result.settings.get("options", {})
 
     def told(column: str) -> list[list[list[float | None]]]:
@@ -89,7 +88,7 @@ def _of_scores(result: AttentionScores) -> dict[str, Any]:
         "layers": result.head_maps.shape[2],
         "heads": result.head_maps.shape[3],
         "head_maps": _quantised(result.head_maps.astype(np.float64), over=(1, 2, 3, 4, 5)),
-        "prompt_share": [np.round(share.loc[side].to_numpy(), 4).tolist() for side in SIDES],
+        "prompt_share": np.round(result.head_shares.astype(np.float64), 4).tolist(),
     }  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from vptft.report.figures.style import looks_of
 from vptft.report.sections.parts import Widget
 from vptft.why.overfitting.curves import OverfittingCurves
 
-DASHES = {"train": "5 4", "val": "1.5 3"}
-"""Dashes of a split's lines; the test set's are drawn through."""
+DASHES = {"test": "5 4", "val": "1.5 3"}
+"""Dashes of a split's lines, as in the figures: training is drawn through."""
 
 
 def curve_viewer(result: OverfittingCurves) -> Widget:

@@ -34,8 +34,7 @@ def write_report(results: Path, out: Path, *, title: str, pdf: bool = True, venu
     page = build_page(results, out / "index.html", title=title, figures=out / "figures", page=venue)
     study = load_study(results)
     for name, table in tables(study):
-        frame = pd.DataFrame(table.rows, columns=pd.Index(table.columns))
-        write_text(out / "tables" / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+        write_text(out / "tables" / f"{name}.csv", as_csv(table))
         write_text(out / "tables" / f"{name}.tex", booktabs(table, label=f"tab:{name}"))
     write_findings(study.findings(), out)
     write_json(out / "provenance.json", study.facts.get("provenance", {}))
@@ -49,6 +48,19 @@ def write_report(results: Path, out: Path, *, title: str, pdf: bool = True, venu
         except VptftError as error:
             notes.append(f"no report.pdf: {error.problem} {error.hint or ''}".strip())
     return Written(page=page, notes=tuple(notes))
+
+
+def as_csv(table: Table) -> str:
+    """Write a table for other programs: its numbers as they are where it has them, and no cell that is a formula."""
+    frame = table.values
+    if frame is None:
+        frame = pd.DataFrame(table.rows, columns=pd.Index(table.columns))
+    return frame.map(_no_formula).rename(columns=_no_formula).to_csv(index=False, lineterminator="\n")
+
+
+def _no_formula(cell: object) -> object:
+    """Text that a spreadsheet would compute stands behind an apostrophe, as they show text."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def tables(study: Study) -> Iterator[tuple[str, Table]]:

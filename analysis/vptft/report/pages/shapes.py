@@ -70,9 +70,6 @@ class Found:
     behind: Behind | None = None
 
 
-NOT_MEASURED = Found(statement="not measured here")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """A hypothesis and all that was found about it."""
@@ -161,7 +158,8 @@ def verdicts_of(findings: Sequence[Finding], behind: Sequence[Behind | None] | N
         Verdict(
             id=hypothesis.id,
             hypothesis=hypothesis.statement,
-            rows=[_found(*each) for each in told if each[0].hypothesis == hypothesis.id] or [NOT_MEASURED],
+            rows=[_found(*each) for each in told if each[0].hypothesis == hypothesis.id]
+            or [Found(statement="not measured here", reason=f"needs {hypothesis.needs}")],
         )
         for hypothesis in HYPOTHESES.values()
     ]
@@ -226,10 +224,16 @@ def _section(analysis: Analysis[Any], study: Study, images: list[Shown], context
         images=images,
         tables=list(analysis.tables(results)) if results else [],
         notes=list(analysis.notes(results)) if results else [],
-        missing=f"Not measured: {study.missing[analysis.key]}." if analysis.key in study.missing else "",
+        missing=_missing(study.missing.get(analysis.key), partly=bool(results)),
         caution=analysis.caution,
         widgets=[_control(widget) for widget in analysis.widgets(results, context)] if results else [],
     )
+
+
+def _missing(reason: str | None, *, partly: bool) -> str:
+    if reason is None:
+        return ""
+    return f"Not measured{' of some runs' if partly else ''}: {reason}."
 
 
 def _control(widget: Widget) -> Control:
@@ -281,8 +285,8 @@ def _webp(picture: Picture, width: int | None = None) -> bytes:
 
 
 def _settings(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return everything ``study.json`` says, but runs and provenance, which have places of their own."""
-    told = {name: value for name, value in facts.items() if name not in ("runs", "provenance")}
+    """Return what ``study.json`` says, but runs, their hashes and provenance, which have places of their own."""
+    told = {name: value for name, value in facts.items() if name not in ("runs", "identities", "provenance")}
     return [(words.LABELS.get(name, name.replace("_", " ")), text) for name, text in pairs_of(told)]
 
 

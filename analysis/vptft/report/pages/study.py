@@ -82,7 +82,12 @@ def load_study(results: Path) -> Study:
     missing: dict[str, str] = {}
     fairness = _one(Fairness, results, "fairness", missing)
     shown = analyses()
-    found = {each.key: (_each if each.many else _single)(each.kind, results, each.key, missing) for each in shown}
+    found = {
+        each.key: _own(_each(each.kind, results, each.key, missing), each, facts, missing)
+        if each.many
+        else _single(each.kind, results, each.key, missing)
+        for each in shown
+    }
     missing |= _left_out(results)
     study = Study(facts=facts, fairness=fairness, shown=shown, found=found, missing=missing)
     if next(study.results(), None) is None:
@@ -121,6 +126,22 @@ def _each(kind: type[R], results: Path, name: str, missing: dict[str, str]) -> t
     if incomplete or not complete:
         missing[name] = "; ".join(_reason(results, place) for place in incomplete or [name])
     return tuple(kind.load(place) for place in complete)
+
+
+def _own(
+    found: tuple[R, ...], analysis: Analysis[Any], facts: Mapping[str, Any], missing: dict[str, str]
+) -> tuple[R, ...]:
+    """Leave out what was measured of runs that this study has no longer, as an earlier one of more runs leaves it."""
+    if not (known := facts.get("identities")):
+        return found
+    places = ("run", "vpt", "ft")
+    own = tuple(r for r in found if all(r.settings.get(name, known[0]) in known for name in places))
+    if strange := [analysis.name(each) for each in found if not any(each is other for other in own)]:
+        said = ", ".join(strange)
+        missing[analysis.key] = "; ".join(
+            filter(None, [missing.get(analysis.key), f"of other runs than this study's, and not shown: {said}"])
+        )
+    return own
 
 
 def _reason(results: Path, name: str) -> str:

@@ -5,11 +5,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vptft.evidence.findings import Finding
-from vptft.evidence.statistics.power import detectable_by
-from vptft.evidence.verdicts import SEEDS_FOR_A_VERDICT
+from vptft.evidence.statistics.power import detectable_by, smallest_p
+from vptft.evidence.verdicts import LEVEL, SEEDS_FOR_A_VERDICT
 from vptft.report.figures.distances import decimals, fixed
 from vptft.report.figures.style import signed, with_interval
 from vptft.when.distribution.distance import SetDistance
@@ -150,8 +151,15 @@ def effect(finding: Finding) -> str:
 
 
 def could_see(finding: Finding) -> str:
-    """Say how large an effect such a study sees, where it is inconclusive; empty elsewhere."""
+    """Say how large an effect such a study sees, where its interval is why it is inconclusive; empty elsewhere.
+
+    Where the interval excludes zero, trainings were too few or the test decided, and its width says nothing of that.
+    """
     if finding.verdict != "inconclusive" or finding.low is None or finding.high is None:
+        return ""
+    if finding.p is not None and finding.n and finding.p >= LEVEL and np.isclose(finding.p, smallest_p(finding.n)):
+        return f"{finding.n} differences give no p below {finding.p:.2g}, however large"
+    if not finding.low <= 0 <= finding.high or finding.reason.endswith("no verdict"):
         return ""
     return f"four of five such studies see an effect of {detectable_by(finding.low, finding.high):.2g} {finding.unit}"
 
@@ -166,7 +174,10 @@ def subtitle(facts: Mapping[str, Any]) -> str:
         ("image_size", "{} px"),
         ("seeds", "{} per method and task"),
     )
-    values = {**facts, "seeds": _counted(facts.get("seeds"), "seed")}
+    values = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in {**facts, "seeds": _counted(facts.get("seeds"), "seed")}.items()
+    }
     return " · ".join(words.format(isolated(str(values[name]))) for name, words in parts if values.get(name))
 
 

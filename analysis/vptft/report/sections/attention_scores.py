@@ -27,8 +27,8 @@ def _pictures(results: Sequence[AttentionComparison], context: Context) -> Itera
             name="attention-scores",
             figure=draw_attention_scores(result),
             alt="Difference VPT minus FT of each score of each kind of map, with 95% intervals.",
-            caption="Scores of maps over all images, VPT minus FT, positive where VPT's are better; hollow: the kind "
-            "fails a sanity check.",
+            caption="Scores of maps over all images, VPT minus FT: positive where VPT's are better, but of patches in "
+            "use, which say only how widely a map is spread; hollow: the kind fails a sanity check.",
         )
         for way in dict.fromkeys(result.curves["way"]):
             yield Picture(
@@ -62,7 +62,8 @@ def _tables(results: Sequence[AttentionComparison]) -> list[Table]:
         made.append(
             table(
                 frame[(frame["outcome"] == EVERY) & (frame["primary"] | frame["score"].isin(SHOWN))],
-                "Scores of maps over all images, whatever the outcome.",
+                "Scores of maps over all images, whatever the outcome: shares, overlaps and areas from 0 to 1 (0.01 is "
+                "a point), entropies in bits.",
                 [
                     Column("task", "task"),
                     Column("map", "map"),

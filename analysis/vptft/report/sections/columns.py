@@ -44,7 +44,19 @@ def table(frame: pd.DataFrame, caption: str, columns: Sequence[Column], *, of_ta
         rows=[[row[i] for i in told] for row in cells],
         numbers=frozenset(place for place, i in enumerate(told) if columns[i].form),
         of_task=of_task,
+        values=_values(frame, [columns[i] for i in told]),
     )
+
+
+def _values(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """The numbers behind the cells: ends of an interval in columns of their own."""
+    out: dict[str, Any] = {}
+    for column in columns:
+        scaled = frame[column.value] * column.scale if column.form and column.scale != 1 else frame[column.value]
+        out[column.heading] = scaled
+        for end, name in zip(("low", "high"), column.ends or (), strict=False):
+            out[f"{column.heading} {end}"] = frame[name] * column.scale
+    return pd.DataFrame(out)
 
 
 def training_images(frame: pd.DataFrame, name: str = "n_train") -> list[Column]:

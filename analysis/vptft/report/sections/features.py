@@ -67,7 +67,7 @@ def _tables(results: Sequence[FeaturePreservation]) -> list[Table]:
             means,
             "What tuning left of the last layer's features, mean over seeds: debiased CKA with the pretrained network "
             "(1: the same) and overlap of nearest neighbours on the reference set; change of accuracy above chance on "
-            "tasks that were not trained on; median relative change of a block's weights.",
+            "tasks that were not trained on (0.01 is a point); median relative change of a block's weights.",
             [
                 Column("task", "task"),
                 Column("method", "method"),

@@ -28,7 +28,9 @@ def _tables(results: Sequence[Disparity]) -> list[Table]:
     return [
         table(
             result.scores(),
-            "Disparity with the range of its draws, and what else frozen features say of each task.",
+            "Disparity"
+            + (" with the range of its draws" if (result.scores()["low"] < result.scores()["high"]).any() else "")
+            + ", and what else frozen features say of each task.",
             [
                 Column("task", "task"),
                 Column("objective", "objective"),

@@ -20,16 +20,25 @@ def _pictures(results: Sequence[Explanation], context: Context) -> Iterator[Pict
             figure=draw_overfitting_gap(result),
             alt="Gap of each task over how much more FT overfits than VPT, with the regression line and its band.",
             caption="Gap VPT - FT over how much more FT's test loss rises after its onset; bars are the seeds' ranges. "
-            "Where the line crosses the dotted one is the gap at equal overfitting.",
+            + (
+                "Where the line crosses the dotted one is the gap at equal overfitting."
+                if len(result.line)
+                else "Too few tasks for a regression line."
+            ),
         )
 
 
 def _tables(results: Sequence[Explanation]) -> list[Table]:
+    fitted = (
+        "Regression over tasks of the gap on how much more FT overfits than VPT, by each way to measure that: points a "
+        "nat, the gap that remains at equal overfitting, and the share of the gap's variance."
+    )
     return [
         table(
             result.terms,
-            "Regression over tasks of the gap on how much more FT overfits than VPT, by each way to measure that: "
-            "points a nat, the gap that remains at equal overfitting, and the share of the gap's variance.",
+            fitted
+            if result.terms["slope"].notna().any()
+            else "Gap over tasks, which are too few for its regression on how much more FT overfits than VPT.",
             [
                 Column("pretraining", "pretraining"),
                 Column("overfitting by", "predictor"),

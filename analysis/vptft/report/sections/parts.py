@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from vptft.evidence.results import Result
@@ -28,7 +29,8 @@ class Picture:
 class Table:
     """A table as pages and LaTeX show it: text cells, and the columns that hold numbers.
 
-    ``of_task`` names the column that says of which task a row is.
+    ``of_task`` names the column that says of which task a row is; ``values`` holds the numbers behind the cells, for
+    other programs, where they were a frame's.
     """
 
     caption: str
@@ -36,6 +38,7 @@ class Table:
     rows: list[list[str]]
     numbers: frozenset[int] = frozenset()
     of_task: str = "task"
+    values: pd.DataFrame | None = None
 
     def only(self, task: str) -> "Table | None":
         """Return its rows of one task without that column; None where there are none."""

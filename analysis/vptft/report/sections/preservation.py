@@ -19,8 +19,8 @@ def _pictures(results: Sequence[PreservationEffect], context: Context) -> Iterat
             name="features-preservation",
             figure=draw_preservation(result),
             alt="Accuracy against preservation within each setting, and the slopes of every measure.",
-            caption="Accuracy against preservation, each setting's mean taken away; right, the slope of every measure "
-            "with its interval.",
+            caption="Accuracy against preservation, each setting's mean taken away: a line through it, and dashed a "
+            "curve with one turning point; right, the slope of every measure with its interval.",
         )
 
 

@@ -118,8 +118,9 @@ def cell_table(cells: pd.DataFrame) -> Table:
         for row in cells.to_dict("records")
     ]  # fmt: skip
     return Table(
-        caption="The paper's four quadrants: the winner its rule names, and on how many tasks each method is ahead by "
-        "more than the region of practical equivalence; mean gap in points with its 95% interval.",
+        caption="The paper's four quadrants: the winner its rule names, and on how many tasks each method is ahead: "
+        "the gap's interval, or the gap where none is known, lies beyond the region of practical equivalence; mean gap "
+        "in points with its 95% interval.",
         columns=["quadrant", "rule", "tasks", "VPT ahead", "FT ahead", "open", "mean gap", "pretraining"],
         rows=rows,
         numbers=frozenset(range(2, 7)),

@@ -18,12 +18,12 @@ MATHS = {
     "<": "<", ">": ">", "|": "|", "−": "-", "±": r"\pm", "×": r"\times", "·": r"\cdot", "≤": r"\leq", "≥": r"\geq",
     "≈": r"\approx", "≠": r"\neq", "∞": r"\infty", "‖": r"\|", "°": r"^\circ", "²": "^2", "³": "^3", "√": r"\surd",
     "←": r"\leftarrow", "→": r"\rightarrow", "↑": r"\uparrow", "↓": r"\downarrow", "↔": r"\leftrightarrow",
-    "⇒": r"\Rightarrow", "✓": r"\surd",
+    "⇒": r"\Rightarrow", "✓": r"\surd", "µ": r"\mu",
 } | {letter: f"\\{name}" for letter, name in GREEK.items()}  # fmt: skip
 SIGNS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "`": r"\textasciigrave{}", '"': "''", "…": r"\dots{}",
-    "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "•": r"\textbullet{}", "§": r"\S{}",
+    "\u2011": "-", "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "•": r"\textbullet{}", "§": r"\S{}",
     "ß": r"\ss{}", "ø": r"\o{}", "Ø": r"\O{}", "æ": r"\ae{}", "Æ": r"\AE{}", "œ": r"\oe{}", "Œ": r"\OE{}",
     "ł": r"\l{}", "Ł": r"\L{}",
 } | {letter: f"${command}$" for letter, command in MATHS.items()}  # fmt: skip
@@ -98,12 +98,17 @@ def booktabs(table: Table, *, label: str) -> str:
 
 def escaped(text: str) -> str:
     """Write text so that LaTeX prints its letters; long words may be broken, lines are joined."""
-    return " ".join(_word(word) for word in text.split())
+    return " ".join(_word(word) for word in unicodedata.normalize("NFC", text).split())
 
 
 def _word(word: str) -> str:
     pieces = [word] if len(word) <= PIECE else re.findall(rf".{{1,{PIECE}}}?(?:[/_,.=-](?!$)|$)|.{{1,{PIECE}}}", word)
-    return r"\allowbreak{}".join("".join(map(_letter, piece)).replace("--", "-{}-") for piece in pieces)
+    return r"\allowbreak{}".join("".join(map(_apart, piece, f"{piece[1:]} ")) for piece in pieces)
+
+
+def _apart(letter: str, following: str) -> str:
+    """One letter, and what keeps it from becoming another sign with the next: two hyphens a dash, two ' a quote."""
+    return _letter(letter) + ("{}" if letter == following and letter in "-'" else "")
 
 
 def _letter(letter: str) -> str:

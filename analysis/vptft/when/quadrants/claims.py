@@ -15,7 +15,7 @@ from vptft.evidence.statistics.interaction import (
     interaction_weights,
     terms_for,
 )
-from vptft.evidence.statistics.paired import relabelling, welch_interval
+from vptft.evidence.statistics.paired import mean_interval, relabelling, sign_flip, welch_interval
 from vptft.evidence.statistics.resampling import Interval
 from vptft.evidence.verdicts import Claim, decide
 from vptft.when.quadrants.pairs import TaskPair
@@ -28,10 +28,11 @@ SIDES = {"W1": "data far from the reference", "W2": "a far objective"}
 def findings_of(
     pairs: Sequence[TaskPair], data_is_far: Sequence[bool | None], *, chosen_by_gaps: bool = False
 ) -> tuple[Finding, ...]:
-    """Judge W1, W2 and W5 on tasks of one pretraining objective, corrected together.
+    """Judge W0, then W1, W2 and W5 together, on tasks of one pretraining objective.
 
     Where every task has a designed factor level and per-image outcomes, contrasts are about these tasks, by variance
-    components. Elsewhere tasks are a sample: Welch's interval, and the p of exchanging tasks between the sides. Tasks
+    components. Elsewhere tasks are a sample: Welch's interval, and the p of exchanging tasks between the sides; for
+    the mean gap Student's interval, and sign flips. Tasks
     whose side of the data's boundary is not known (None) say nothing of W1; a boundary that was ``chosen_by_gaps`` has
     sides that differ by that choice, and W1 is not judged.
     """
@@ -46,6 +47,7 @@ def findings_of(
     crossed = _crossed(pairs, objective, data if len(placed) == len(pairs) else None)
     found = [each for each in (of_data, _claim("W2", pairs, objective), crossed) if each is not None]
     return (
+        *decide([_overall(pairs)]),
         *decide([each for each in found if isinstance(each, Claim)]),
         *(each for each in found if isinstance(each, Finding)),
     )
@@ -63,6 +65,24 @@ def _seeds(pairs: Sequence[TaskPair]) -> int | None:
     """Fewest trainings of a task; None where a table never said."""
     known = [len(pair.draws) or pair.n_seeds for pair in pairs]
     return min((n for n in known if n is not None), default=None)
+
+
+def _overall(pairs: Sequence[TaskPair]) -> Claim:
+    """Mean gap over all tasks, whatever their quadrant."""
+    n = len(pairs)
+    effect: Interval
+    p: float | None
+    if _designed(pairs) or (n == 1 and pairs[0].draws):
+        effect = nested_interval([pair.draws for pair in pairs], np.full(n, 100 / n))
+        p = effect.p
+    else:
+        gaps = np.array([pair.gap_points for pair in pairs])
+        effect, p = mean_interval(gaps), sign_flip(gaps).p if n > 1 else None
+    return Claim(
+        hypothesis="W0",
+        statement=f"Mean gap (VPT - FT) over {_tasks(n)}; {pairs[0].pretraining} pretraining",
+        effect=effect, predicted=1, p=p, n=n, n_seeds=_seeds(pairs),
+    )  # fmt: skip
 
 
 def _claim(hypothesis: Literal["W1", "W2"], pairs: Sequence[TaskPair], far: np.ndarray) -> Claim | None:

@@ -163,15 +163,17 @@ def _rounded(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.round(np.asarray(each, dtype=np.float64), 6) for name, each in values.items()}
 
 
-def heads_of(context: Context, drawn: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    """Every head over all images, and its maps of those that are shown."""
-    images, maps = context.seen.images, np.zeros((0, 2, 0, 0, 0, 0), dtype=np.float32)
+def heads_of(context: Context, drawn: np.ndarray) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Every head over all images; its maps and its share on prompts of those that are shown."""
+    images = context.seen.images
+    maps, shares = (np.zeros((0, 2, *[0] * rest), dtype=np.float32) for rest in (4, 2))
     tables = [measure_heads(context.models[side], images).frame().assign(side=side) for side in SIDES]
     if len(drawn):
         few = images[torch.from_numpy(drawn)]
-        found = [measure_heads(context.models[side], few, with_maps=True).maps for side in SIDES]
-        maps = np.stack([each for each in found if each is not None], axis=1).astype(np.float32)
-    return pd.concat(tables, ignore_index=True), maps
+        found = [measure_heads(context.models[side], few, with_maps=True) for side in SIDES]
+        maps = np.stack([each.maps for each in found if each.maps is not None], axis=1).astype(np.float32)
+        shares = np.stack([each.query_prompt_share for each in found], axis=1).astype(np.float32)
+    return pd.concat(tables, ignore_index=True), maps, shares
 
 
 def agreement_of(context: Context) -> pd.DataFrame:

@@ -78,6 +78,8 @@ class AttentionScores(Result):
     head_maps
         What the head reads in each layer and attention head of those images, ``(m, 2, layers, heads, h, w)``, attention
         as it is.
+    head_shares
+        How much of that is read on prompts, ``(m, 2, layers, heads)``.
     """
 
     analysis: ClassVar[str] = "attention scores"
@@ -96,6 +98,7 @@ class AttentionScores(Result):
     drawn: np.ndarray
     pixels: np.ndarray
     head_maps: np.ndarray
+    head_shares: np.ndarray
 
     def frame(self) -> pd.DataFrame:
         """One row an image, side and map: image, group, label, target (explained class), side (``vpt``, ``ft``),
@@ -223,7 +226,7 @@ def measure(
         ignore_index=True,
     )
     there = np.isfinite(maps).all(axis=(3, 4)).transpose(1, 2, 0).ravel()
-    heads, head_maps = heads_of(context, drawn)
+    heads, head_maps, head_shares = heads_of(context, drawn)
     checks = []
     for side in SIDES:
         checks.append(checked_rows(context, side, explain))
@@ -244,6 +247,7 @@ def measure(
         maps=maps.astype(np.float32),
         drawn=drawn,
         head_maps=head_maps,
+        head_shares=head_shares,
         pixels=seen.pixels[torch.from_numpy(drawn)].permute(0, 2, 3, 1).numpy(),
     )
 

@@ -52,6 +52,8 @@ function attention(stage, data) {
     "Opacity", { min: 0, max: 1, step: 0.05, value: state.opacity, text: (value) => value.toFixed(2) },
     change("opacity", false),
   );
+  const largest = document.createTextNode("");
+  const scale = make("p", { class: "caption" }, "0 ", colourScale(colours), largest);
   const caution = make("p", { class: "caption" });
   const checked = make("p", { class: "caption failed" });
   const status = make("p", { class: "caption", role: "status" });
@@ -62,20 +64,9 @@ function attention(stage, data) {
       "div", { class: "controls" }, task.element, ...(quadrants.length > 1 ? [quadrant.element] : []), outcome.element,
       side.element, kind.element, ...(deep ? [layer.element, head.element] : []), opacity.element,
     ),
-    scale(), caution, checked, status, grid, more,
+    scale, caution, checked, status, grid, more,
   );
   draw();
-
-  function scale() {
-    const canvas = make("canvas", { width: 128, height: 1, class: "scale", role: "img", "aria-label": "Colour scale" });
-    const context = canvas.getContext("2d");
-    for (let x = 0; x < 128; x++) {
-      context.fillStyle = `rgb(${colour(colours, x / 127).join(" ")})`;
-      context.fillRect(x, 0, 1, 1);
-    }
-    return make("p", { class: "caption" }, "0 ", canvas,
-      " an image's largest value over both methods; colours follow the root, and both methods share the scale");
-  }
 
   function draw() {
     const of_layer = state.kind === LAYERS;
@@ -87,6 +78,8 @@ function attention(stage, data) {
     const failed = sets.filter((set) => !state.task || set.task === state.task)
       .flatMap((set) => set.kinds.filter((each) => each.name === state.kind && each.failed !== "")
         .map((each) => `${set.task}: ${each.failed ? `fails its sanity check (${each.failed})` : "sanity not checked"}`));
+    largest.textContent = ` an image's largest value over ${of_layer ? "all layers, heads and " : ""}both methods; ` +
+      "colours follow the root, and both methods share the scale";
     caution.textContent = of_layer
       ? "Attention of what the head reads in one layer, as it is: a late token is no longer what stood at its place."
       : known(state.kind).about;
@@ -141,7 +134,7 @@ function attention(stage, data) {
       for (const each of chosen) {
         const at = (((index * 2 + number) * set.layers + state.layer) * set.heads + each) * size;
         for (let i = 0; i < size; i++) mean[i] += (set.head_maps[at + i] / 255) ** 2 / chosen.length;
-        prompts += set.prompt_share[number][state.layer][each] / chosen.length;
+        prompts += set.prompt_share[index][number][state.layer][each] / chosen.length;
       }
       return { map: mean.map(Math.sqrt), masses: { prompts, rest: 1 - prompts }, object: null, gap: null };
     }

@@ -20,7 +20,7 @@ function curves(stage, data) {
   const log = toggle("logarithmic", state.log, redraw("log"));
   const seeds = toggle("each seed", state.seeds, redraw("seeds"));
   const chart = make("div", { class: "chart" });
-  const readout = make("p", { class: "caption readout" });
+  const readout = make("p", { class: "caption readout", role: "status" });
   stage.append(
     make("div", { class: "controls" }, task.element, quantity.element,
       make("fieldset", {}, make("legend", {}, "Method"), ...methods.map((each) => each.element)),
@@ -71,7 +71,7 @@ function curves(stage, data) {
   function draw() {
     log.input.disabled = state.quantity !== "loss";
     const shown = lines().filter((line) => line.mean.length);
-    readout.textContent = state.seeds ? "A line a seed." : "Mean over seeds, band: their range. Point at an epoch for its values.";
+    readout.textContent = state.seeds ? "A line a seed." : "Mean over seeds, band: their range. Point at an epoch, or use the arrow keys, for its values.";
     if (!shown.length) return chart.replaceChildren(make("p", { class: "missing" }, "Nothing is chosen, or nothing was kept."));
     const logarithmic = state.log && state.quantity === "loss";
     const values = shown.flatMap((line) => [...line.mean.map(([, value]) => value), ...line.band.flatMap(([, a, b]) => [a, b])])
@@ -83,8 +83,9 @@ function curves(stage, data) {
     const [low, high] = [of(Math.min(...values)), of(Math.max(...values))];
     const x = (epoch) => left + ((epoch - first) / (last - first || 1)) * (width - left - right);
     const y = (value) => height - bottom - ((of(value) - low) / (high - low || 1)) * (height - top - bottom);
-    const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
-      "aria-label": `${state.quantity} by epoch on ${state.task}: ${shown.map((line) => line.label).join("; ")}` });
+    const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: 0,
+      "aria-label": `${state.quantity} by epoch on ${state.task}: ${shown.map((line) => line.label).join("; ")}. ` +
+        "Arrow keys tell an epoch's values." });
     for (const tick of ticks(low, high, logarithmic)) {
       svg.append(drawn("line", { x1: left, x2: width - right, y1: y(tick), y2: y(tick), class: "rule" }),
         drawn("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, figures(tick)));
@@ -92,7 +93,9 @@ function curves(stage, data) {
     for (const tick of ticks(first, last, false).filter((each) => Number.isInteger(each))) {
       svg.append(drawn("text", { x: x(tick), y: height - bottom + 16, "text-anchor": "middle" }, String(tick)));
     }
-    svg.append(drawn("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, "epoch"));
+    svg.append(drawn("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, "epoch"),
+      drawn("text", { x: 12, y: (height - bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(height - bottom) / 2})` },
+        state.quantity === "loss" ? "loss, nats" : "accuracy, %"));
     for (const line of shown) {
       const path = (points) => points.map(([epoch, value], i) => `${i ? "L" : "M"}${x(epoch).toFixed(1)} ${y(value).toFixed(1)}`).join("");
       if (line.band.length) {
@@ -104,15 +107,26 @@ function curves(stage, data) {
     }
     const rule = drawn("line", { y1: top, y2: height - bottom, class: "pointer", visibility: "hidden" });
     svg.append(rule);
-    svg.addEventListener("pointermove", (event) => {
-      const box = svg.getBoundingClientRect();
-      const epoch = first + (((event.clientX - box.left) / box.width) * width - left) / (width - left - right) * (last - first);
-      const nearest = epochs.reduce((best, each) => (Math.abs(each - epoch) < Math.abs(best - epoch) ? each : best));
+    const order = distinct(epochs).sort((a, b) => a - b);
+    let at = order.length - 1;
+    const tell = (nearest) => {
+      at = order.indexOf(nearest);
       rule.setAttribute("x1", x(nearest));
       rule.setAttribute("x2", x(nearest));
       rule.setAttribute("visibility", "visible");
       const told = shown.flatMap((line) => line.mean.filter(([each]) => each === nearest).map(([, value]) => `${line.label} ${figures(value)}`));
       readout.textContent = `Epoch ${nearest}: ${told.join("; ")}`;
+    };
+    svg.addEventListener("pointermove", (event) => {
+      const box = svg.getBoundingClientRect();
+      const epoch = first + (((event.clientX - box.left) / box.width) * width - left) / (width - left - right) * (last - first);
+      tell(order.reduce((best, each) => (Math.abs(each - epoch) < Math.abs(best - epoch) ? each : best)));
+    });
+    svg.addEventListener("keydown", (event) => {
+      const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: order.length - 1 }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      tell(order[Math.min(order.length - 1, Math.max(0, to))]);
     });
     chart.replaceChildren(svg);
   }

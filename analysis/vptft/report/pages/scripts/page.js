@@ -50,6 +50,17 @@ const colour = (table, value) => {
   return [table[at], table[at + 1], table[at + 2]];
 };
 
+/* The colours from the least to the most. */
+function colourScale(table) {
+  const canvas = make("canvas", { width: 128, height: 1, class: "scale", role: "img", "aria-label": "least to most" });
+  const context = canvas.getContext("2d");
+  for (let x = 0; x < 128; x++) {
+    context.fillStyle = `rgb(${colour(table, x / 127).join(" ")})`;
+    context.fillRect(x, 0, 1, 1);
+  }
+  return canvas;
+}
+
 const distinct = (values) => [...new Set(values)];
 
 /* A number as a reader wants it, minus as minus. */

@@ -24,11 +24,11 @@ function surfaces(stage, data) {
   function fill() {
     views = data.runs.filter((run) => run.task === state.task).map((run) => {
       const canvas = make("canvas", { width: 2 * SIDE, height: 2 * SIDE * TALL, tabindex: 0, role: "img",
-        "aria-label": `Loss around ${run.label}. Arrow keys turn it.`, onkeydown: pressed, onpointerdown: dragged });
+        onkeydown: pressed, onpointerdown: dragged });
       return { run, canvas };
     });
     panels.replaceChildren(...views.map(({ run, canvas }) =>
-      make("figure", {}, canvas, make("figcaption", {}, named(run.label), ` (${run.space})`))));
+      make("figure", {}, canvas, make("figcaption", {}))));
     draw();
   }
 
@@ -71,11 +71,12 @@ function surfaces(stage, data) {
     for (const { run, canvas } of views) {
       mesh(canvas, run, height, ink);
       const flat = run.loss.flat().filter((loss) => loss != null);
-      canvas.parentElement.querySelector("figcaption").title =
-        `${figures(Math.min(...flat))} to ${figures(Math.max(...flat))} nats`;
+      const own = `${figures(Math.min(...flat))} to ${figures(Math.max(...flat))} nats`;
+      canvas.setAttribute("aria-label", `Loss around ${run.label}: ${own}. Arrow keys turn it.`);
+      canvas.parentElement.querySelector("figcaption").replaceChildren(named(run.label), ` (${run.space}): ${own}`);
     }
-    range.textContent = `Height and colour: ${data.split} loss, ${figures(least)} to ${figures(most)} nats, one scale ` +
-      "for all. Black dot: the run. Axes: steps along two random directions, in filter norms.";
+    range.replaceChildren(`Height and colour: ${data.split} loss, ${figures(least)} to ${figures(most)} nats, one scale ` +
+      "for all, from ", colourScale(colours), ". Black dot: the run. Axes: steps along two random directions, in filter norms.");
   }
 
   function mesh(canvas, run, height, ink) {
@@ -136,7 +137,10 @@ function surfaces(stage, data) {
     context.textAlign = "center";
     /* Names at the edges that are nearer to the reader. */
     const near = (x, y) => [point(x, y, 0), point(-x, -y, 0)].sort((first, second) => first.depth - second.depth)[0];
-    for (const [name, edge] of [["a", near(0, 0.58)], ["b", near(0.58, 0)]]) context.fillText(name, edge.x, edge.y + 8);
+    const ends = (steps) => `${figures(steps[0], 2)} to ${figures(steps[steps.length - 1], 2)}`;
+    for (const [name, steps, edge] of [["a", run.a, near(0, 0.62)], ["b", run.b, near(0.62, 0)]]) {
+      context.fillText(`${name}: ${ends(steps)}`, edge.x, edge.y + 8);
+    }
   }
 }
 

@@ -1,10 +1,11 @@
-/* A click on a column's name sorts its table: rising, falling, as it was. */
+/* A click on a column's name sorts its table: rising, falling, as it was. What holds no number is last either way. */
 
 function valueOf(cell, numeric) {
   const text = cell.textContent.trim();
   if (!numeric) return text;
-  const number = parseFloat(text.replace(/\u2212/g, "-").replace(/,/g, ""));
-  return Number.isNaN(number) ? Infinity : number;
+  const number = parseFloat(text.replace(/\u2212/g, "-").replace(/,/g, "").replace(/^<\s*/, ""));
+  // What is below a number stands just before it.
+  return text.startsWith("<") ? number * (1 - 1e-9) : number;
 }
 
 function sortable(table) {
@@ -25,7 +26,11 @@ function sortable(table) {
       head.setAttribute("aria-sort", way === 1 ? "ascending" : "descending");
       const keys = new Map(original.map((row) => [row, valueOf(row.cells[column], numeric)]));
       const compare = numeric
-        ? (a, b) => (keys.get(a) === keys.get(b) ? 0 : way * (keys.get(a) < keys.get(b) ? -1 : 1))
+        ? (a, b) => {
+          const [first, second] = [keys.get(a), keys.get(b)];
+          if (Number.isNaN(first) || Number.isNaN(second)) return Number.isNaN(first) - Number.isNaN(second);
+          return way * (first - second);
+        }
         : (a, b) => way * keys.get(a).localeCompare(keys.get(b), "en", { numeric: true });
       body.append(...[...original].sort(compare));
     });

@@ -22,7 +22,7 @@ def test_limits_come_by_commas_and_by_repetition():
     ("text", "said"),
     [("storage", "'storage' is no limit"), ("colour=5", "'colour=5' is no limit"),
      ("storage=5ms", "not measured in 'ms'"),
-     ("step=5", "not measured in 'plain numbers'"), ("storage=-5MB", "'storage=-5MB' is no limit")],
+     ("step=5", "step needs a unit"), ("storage=-5MB", "'storage=-5MB' is no limit")],
 )  # fmt: skip
 def test_what_is_no_limit_is_refused(text, said):
     with pytest.raises(SettingsError, match=said):
@@ -33,3 +33,10 @@ def test_what_exceeds_a_limit_is_named_and_what_is_not_known_exceeds_none():
     costs = pd.DataFrame({"method": ["a", "b"], "stored_bytes": [6e6, 5e6], "peak_bytes": [2.0, float("nan")]})
     found = Budget.parse(["storage=5MB", "memory=1B"]).apply(costs)
     assert found["over_budget"].tolist() == ["storage, memory", ""]
+
+
+def test_small_numbers_are_read_and_of_two_limits_the_stricter_counts():
+    assert Budget.parse(["storage=1e-3MB"]).limits == {"storage": pytest.approx(1000)}
+    assert Budget.parse(["storage=5mb,storage=1gb"]).limits == {"storage": pytest.approx(5e6)}
+    with pytest.raises(SettingsError, match="memory needs a unit"):
+        Budget.parse(["memory=1.5e9"])

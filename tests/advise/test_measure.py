@@ -19,9 +19,8 @@ COSTS = pd.DataFrame({
 @pytest.fixture(scope="module")
 def sure():
     """Evidence in which disparity decides, and nearly nothing else."""
-    return block(
-        made(np.random.default_rng(0), tasks=20, slope=20.0, mean=0.0, between=1.0, noise=1.0), one_training=3.0
-    )
+    tasks = made(np.random.default_rng(0), tasks=20, slope=20.0, mean=0.0, between=1.0, noise=1.0)
+    return block(tasks, of_draws=2.0, of_images=1.0)
 
 
 def test_a_far_objective_is_advised_vpt_and_a_near_one_ft(sure):
@@ -29,6 +28,15 @@ def test_a_far_objective_is_advised_vpt_and_a_near_one_ft(sure):
     assert measure(new(), [sure]).recommendation == "VPT"
     assert measure(near, [sure]).recommendation == "FT"
     assert measure(new(values={"disparity": 0.5}), [sure]).recommendation == "too close to call"
+
+
+def test_far_beyond_the_evidence_nothing_is_advised_and_no_gap_exceeds_what_accuracies_can_differ_by(sure):
+    strange = measure(new(values={"disparity": 40.0}), [sure])
+    assert strange.recommendation == "too close to call"
+    assert "disparity far beyond the evidence" in strange.reason
+    assert strange.predictions[["predicted_points", "high95_points"]].max(axis=None) == 100
+    beside = measure(new(values={"disparity": 1.1}), [sure])  # by less than a quarter of the evidence's range
+    assert beside.recommendation == "VPT"
 
 
 def test_the_points_of_the_predictors_add_up_to_the_predicted_gap(sure):

@@ -66,3 +66,16 @@ def test_gaps_without_a_size_or_variance_for_each_are_refused():
 def test_the_nearest_size_is_nearest_on_a_log_scale():
     task = made(np.random.default_rng(0), tasks=1, sizes=(100.0, 1000.0, 10000.0))[0]
     assert [task.nearest(size) for size in (1, 300, 400, 5000, float("nan"))] == [0, 0, 1, 2, 0]
+
+
+def test_a_predictor_that_kin_share_bears_no_slope_over_few_kin():
+    tasks = [
+        replace(task, kin={"scenes": str(i % 2)}, values={**task.values, "distance": float(i % 2)})
+        for i, task in enumerate(made(np.random.default_rng(0), tasks=10))
+    ]
+    known = {**tasks[0].values}
+    assert choose(known, tasks).unused["distance"] == "the same for all tasks of the same scenes, of which there are 2"
+    apart = [replace(task, kin={}) for task in tasks]
+    assert "distance" in choose(known, apart).names
+    differing = [replace(task, values={**task.values, "distance": i / 10}) for i, task in enumerate(tasks)]
+    assert "distance" in choose(known, differing).names

@@ -53,11 +53,18 @@ def test_a_task_is_foretold_without_itself():
     assert first.loc[0, "predicted_points"] == pytest.approx(expected.mean)
 
 
-def test_kin_are_left_out_too_under_a_second_name():
-    tasks = [replace(task, kin=str(i % 5)) for i, task in enumerate(made(np.random.default_rng(2), tasks=10))]
+def test_kin_of_each_sort_are_left_out_too_under_a_name_of_their_own():
+    tasks = [
+        replace(task, kin={"question": str(i % 5), "scenes": str(i // 5)})
+        for i, task in enumerate(made(np.random.default_rng(2), tasks=10))
+    ]
     found = record.measure([block(tuple(tasks))])
-    plain, strict = (found.table[found.table["block"] == name] for name in ("made", "made, kin left out too"))
-    rest = [task for task in tasks if task.kin != "0"]
+    names = ["made", "made, tasks of the same question left out too", "made, tasks of the same scenes left out too"]
+    assert list(dict.fromkeys(found.table["block"])) == names
+    plain, strict, strange = (found.table[found.table["block"] == name] for name in names)
+    elsewhere = fit(tasks[5:], ["disparity"]).predict(row_of(tasks[0], ["disparity"], 0)).mean
+    assert strange["predicted_points"].iloc[0] == pytest.approx(elsewhere)
+    rest = [task for task in tasks if task.kin["question"] != "0"]
     expected = fit(rest, ["disparity"]).predict(row_of(tasks[0], ["disparity"], 0)).mean
     assert strict["predicted_points"].iloc[0] == pytest.approx(expected)
     assert plain["predicted_points"].iloc[0] != pytest.approx(expected)

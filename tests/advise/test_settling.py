@@ -23,10 +23,10 @@ def test_more_tasks_leave_less_of_the_coefficients_and_all_of_the_task_itself(fi
 
 
 def test_training_on_the_task_leaves_the_variance_of_a_normal_update(fitted):
-    table = worth(fitted, [0.9], one_training=12.0).set_index("measurement")
+    table = worth(fitted, [0.9], of_draws=12.0, of_images=4.0).set_index("measurement")
     before = table.loc["as it is", "sd_points"] ** 2
     for seeds, name in ((1, "1 seed"), (3, "3 seeds"), (5, "5 seeds")):
-        left = 1 / (1 / before + seeds / 12.0)
+        left = 1 / (1 / before + 1 / (12.0 / seeds + 4.0))  # seeds share the test images
         assert table.loc[f"train both on this task, {name}", "sd_points"] ** 2 == pytest.approx(left)
 
 

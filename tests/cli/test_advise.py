@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -7,10 +8,10 @@ TINY = ("--backbone", "tiny", "--feature-size", 32, "--image-size", 32, "--image
 
 @pytest.fixture
 def evidence(call, train, image_folder, tmp_path):
-    """VPT and FT runs on five tasks that are all the same folder."""
+    """VPT and FT runs on five tasks of the same images, each in a folder of its own."""
     for i in range(5):
         copy = tmp_path / f"copy{i}"
-        copy.symlink_to(image_folder)
+        shutil.copytree(image_folder, copy)
         assert call("tasks", "add", f"t{i}", copy).exit_code == 0
         for method in ("vpt_deep", "ft"):
             train(f"t{i}", tmp_path / "runs" / f"t{i}-{method}", "--method", method, "--seed", i)

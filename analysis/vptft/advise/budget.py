@@ -20,7 +20,7 @@ FACTORS: Mapping[str, Mapping[str, float]] = {
     "": {"": 1, "K": 1e3, "M": 1e6, "G": 1e9},
     "ms": {"MS": 1, "S": 1e3},
 }
-LIMIT = re.compile(r"(?P<name>[a-z]+)=(?P<number>\d+(?:\.\d+)?(?:e\d+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
+LIMIT = re.compile(r"(?P<name>[a-z]+)=(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,10 @@ class Budget:
             factors = FACTORS[COSTS[name][1]]
             if match["unit"].upper() not in factors:
                 units = ", ".join(filter(None, factors))
-                raise SettingsError(f"{name} is not measured in {match['unit'] or 'plain numbers'!r}.", f"In: {units}.")
-            found[name] = float(match["number"]) * factors[match["unit"].upper()]
+                given = f"is not measured in {match['unit']!r}" if match["unit"] else "needs a unit"
+                raise SettingsError(f"{name} {given}.", f"One of {units}.")
+            limit = float(match["number"]) * factors[match["unit"].upper()]
+            found[name] = min(limit, found.get(name, limit))  # of two limits both must be kept
         return cls(limits=found)
 
     def over(self, row: Mapping[Any, Any]) -> list[str]:

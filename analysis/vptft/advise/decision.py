@@ -3,6 +3,7 @@
 from typing import Literal
 
 from vptft.advise.prediction import Prediction
+from vptft.advise.predictors import FAR
 from vptft.evidence.verdicts import REGION
 
 Advised = Literal["VPT", "FT", "too close to call"]
@@ -13,8 +14,9 @@ SURE = 0.8
 
 RULE = (
     f"VPT (or FT) where it is ahead with a probability of at least {SURE:.0%} and by an expected {REGION:g} point or "
-    "more; otherwise too close to call. The probability is of the gap itself: of coefficients and of the task, without "
-    "noise of measuring."
+    "more; otherwise too close to call, and always so where a predictor lies beyond the evidence by more than "
+    f"{FAR:.0%} of its range. The probability is of the gap itself: of coefficients and of the task, without noise of "
+    "measuring where that is known (of printed tables it is not, and part of the task's)."
 )
 """The rule in words, printed with every recommendation."""
 

@@ -67,7 +67,8 @@ def sentence(told: dict[str, Any], new: NewTask) -> str:
             f"{OPEN}: there is no evidence of {new.backbone} ({new.pretraining} pretraining); borrowed, and not to be "
             f"relied on ({told['mismatch']}): {gap}"
         )
-    return f"{told['advised']}: {gap}"
+    beyond = f" ({told['beyond']} far beyond the evidence)" if told["beyond"] else ""
+    return f"{told['advised']}{beyond}: {gap}"
 
 
 Row = Mapping[Any, Any]

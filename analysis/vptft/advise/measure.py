@@ -11,13 +11,15 @@ from vptft.advise import record, settling
 from vptft.advise.budget import Budget
 from vptft.advise.decision import OPEN, RULE, papers_rule, recommend
 from vptft.advise.explaining import reasons, sentence, warnings
-from vptft.advise.predictors import Choice, choose
+from vptft.advise.predictors import Choice, choose, far_beyond
 from vptft.advise.record import Record
 from vptft.advise.regression import LEAST, PRIOR, Fit, Prior, fit
 from vptft.advise.tasks import Block, NewTask
 from vptft.errors import SettingsError
 from vptft.evidence.results import Result
 
+MOST = 100.0
+"""Points that a gap of accuracies can have; a line through evidence knows nothing of that."""
 METHODS = {"VPT": "vpt_deep", "FT": "ft"}
 """Methods of the two sides, as costs name them."""
 PREDICTIONS = {
@@ -160,7 +162,7 @@ def measure(
     block, choice = shown[0]
     judged = _judged([each for each, _ in shown], new, prior)
     lines = {} if judged is None else judged.lines()
-    said = [lines[name] for name in (block.name, f"{block.name}{record.WITHOUT_KIN}") if name in lines]
+    said = [line for name, line in lines.items() if name == block.name or name.startswith(f"{block.name}{record.KIN}")]
     priced = limits.apply(pd.DataFrame([] if costs is None else costs, columns=list(COSTS)[:-1]))
     recommendation = told[0]["advised"] if fitting else OPEN
     further = [LOOK_FURTHER] if recommendation == OPEN and "look_ahead" not in choice.names else []
@@ -201,14 +203,16 @@ def chosen(recommendation: str, told: Mapping[str, Any], costs: pd.DataFrame) ->
 
 
 def _prediction(block: Block, choice: Choice, fitted: Fit, new: NewTask, *, decides: bool) -> dict[str, Any]:
-    found = fitted.predict([new.values[name] for name in choice.names])
-    (low80, high80), (low95, high95) = found.interval(0.8), found.interval(0.95)
+    values = [new.values[name] for name in choice.names]
+    found, beyond = fitted.predict(values), far_beyond(choice.tasks, choice.names, values)
+    (low80, high80), (low95, high95) = (np.clip(found.interval(level), -MOST, MOST) for level in (0.8, 0.95))
     parameters, residual, noise = settling.parts(found)
     return {
         "block": block.name, "backbone": block.backbone, "pretraining": block.pretraining, "decides": decides,
         "mismatch": block.mismatch, "n_tasks": len(choice.tasks), "predictors": ", ".join(choice.names) or "none",
-        "predicted_points": found.mean, "low80_points": low80, "high80_points": high80, "low95_points": low95,
-        "high95_points": high95, "p_vpt": 1 - found.true.cdf(0.0), "advised": recommend(found),
+        "predicted_points": float(np.clip(found.mean, -MOST, MOST)), "low80_points": low80, "high80_points": high80,
+        "low95_points": low95, "high95_points": high95, "p_vpt": 1 - found.true.cdf(0.0),
+        "advised": OPEN if beyond else recommend(found), "beyond": ", ".join(beyond),
         "variance_parameters": parameters, "variance_residual": residual, "variance_noise": noise,
     }  # fmt: skip
 
@@ -234,7 +238,7 @@ def _settling(block: Block, choice: Choice, fitted: Fit, new: NewTask, prior: Pr
         fewer = choose(known, block.tasks)
         without = "the look-ahead", fit(fewer.tasks, fewer.names, prior=prior).predict([known[n] for n in fewer.names])
     values = [new.values[name] for name in choice.names]
-    return settling.worth(fitted, values, one_training=block.one_training, without=without)
+    return settling.worth(fitted, values, of_draws=block.of_draws, of_images=block.of_images, without=without)
 
 
 def _typed(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, str]) -> pd.DataFrame:

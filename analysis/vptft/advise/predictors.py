@@ -9,6 +9,8 @@ from vptft.advise.tasks import Trained
 from vptft.evidence.statistics.interaction import TASKS_A_TERM
 
 SIZE = "log2_n"
+FAR = 0.25
+"""Share of the evidence's range beyond which a value is no place to extrapolate to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,20 @@ def values_of(task: Trained, name: str) -> np.ndarray:
     return np.full(len(task.gaps), task.values.get(name, np.nan))
 
 
+def far_beyond(tasks: Sequence[Trained], names: Sequence[str], values: Sequence[float]) -> list[str]:
+    """Which predictors of a new task lie beyond the evidence by more than :data:`FAR` of its range.
+
+    There the fitted line says nothing that was ever seen: advice is withheld.
+    """
+    out = []
+    for name, value in zip(names, values, strict=True):
+        seen = np.concatenate([values_of(task, name) for task in tasks])
+        room = FAR * np.ptp(seen)
+        if not seen.min() - room <= value <= seen.max() + room:
+            out.append(name)
+    return out
+
+
 def _refusal(
     each: Predictor, known: Mapping[str, float], used: Sequence[str], tasks: Sequence[Trained], having: list[Trained]
 ) -> str:
@@ -121,11 +137,24 @@ def _refusal(
     if np.ptp(values) == 0:
         shown = 2 ** values[0] if each.name.startswith("log2") else values[0]
         return f"the same in all tasks of the evidence ({shown:.4g})"
+    for sort in dict.fromkeys(sort for task in having for sort in task.kin):
+        if 1 < (shared := _sets(each.name, having, sort)) < TASKS_A_TERM and each.name != SIZE:
+            return f"the same for all tasks of the same {sort}, of which there are {shared}"
     if _takes_a_place(each.name, having):
         taken = sum(_takes_a_place(name, having) for name in used)
         if (taken + 1) * TASKS_A_TERM > len(having):
             return f"{len(having)} tasks bear {taken} predictors that differ between tasks"
     return ""
+
+
+def _sets(name: str, tasks: Sequence[Trained], sort: str) -> int:
+    """How many kin groups of a sort a predictor has one value each in; 0 where it differs within one."""
+    groups: dict[str, set[float]] = {}
+    for task in tasks:
+        groups.setdefault(task.kin.get(sort, f"only {task.task}"), set()).update(
+            values_of(task, name).round(9).tolist()
+        )
+    return len(groups) if len(groups) < len(tasks) and all(len(each) == 1 for each in groups.values()) else 0
 
 
 def _takes_a_place(name: str, tasks: Sequence[Trained]) -> bool:

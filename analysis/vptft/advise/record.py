@@ -9,7 +9,7 @@ import pandas as pd
 
 from vptft.advise.decision import OPEN, RULE, forced, papers_rule, recommend
 from vptft.advise.explaining import record_line
-from vptft.advise.predictors import choose
+from vptft.advise.predictors import choose, far_beyond
 from vptft.advise.regression import LEAST, PRIOR, Prior, fit, known_of, row_of
 from vptft.advise.tasks import Block, Trained
 from vptft.errors import SettingsError
@@ -18,8 +18,8 @@ from vptft.evidence.statistics.paired import mean_interval, share_interval, sign
 
 LEVELS = (0.5, 0.8, 0.95)
 """Levels at which intervals are held to what was measured; 80% and 95% are printed."""
-WITHOUT_KIN = ", kin left out too"
-"""Ends the name of a block whose tasks were foretold from unrelated tasks only."""
+KIN = ", tasks of the same "
+"""Goes on the name of a block whose tasks were foretold from unrelated tasks only: ``... scenes left out too``."""
 RULES: Mapping[str, str] = {
     "always VPT": "always_vpt", "always FT": "always_ft", "the paper's rule": "paper",
 }  # fmt: skip
@@ -113,8 +113,9 @@ def measure(
     ----------
     blocks
         Evidence; blocks of fewer than :data:`.regression.LEAST` + 1 usable tasks are left out. A block with tasks that
-        are kin, such as one question about the same scenes in two looks, is judged twice: by leaving out the task, and
-        under a second name by leaving out its kin as well, which is the harder and fairer test.
+        are kin is judged by leaving out the task, and under further names by leaving out as well, for each sort of kin,
+        its kin: those of one question in two looks, those that ask other questions of the same scenes. These are the
+        harder and fairer tests; where they differ, the new task is like neither kin.
     known
         Predictors of the task that advice is asked for, so that the record is of the same predictors; None for all that
         the evidence has.
@@ -181,16 +182,16 @@ def _usual_size(tasks: Sequence[Trained]) -> float:
 
 
 def _ways(name: str, tasks: Sequence[Trained]) -> dict[str, list[list[Trained]]]:
-    """What each task is foretold from, by name of the block: the other tasks; and where some are kin, the unrelated."""
+    """What each task is foretold from, by name of the block: the others; and for each sort of kin, the unrelated."""
     ways = {name: [[other for other in tasks if other is not task] for task in tasks]}
-    unrelated = [[other for other in tasks if other is not task and not _kin(other, task)] for task in tasks]
-    if unrelated != ways[name] and min(map(len, unrelated)) >= LEAST:
-        ways[f"{name}{WITHOUT_KIN}"] = unrelated
+    for sort in dict.fromkeys(sort for task in tasks for sort in task.kin):
+        unrelated = [
+            [other for other in rest if sort not in task.kin or other.kin.get(sort) != task.kin[sort]]
+            for task, rest in zip(tasks, ways[name], strict=True)
+        ]
+        if unrelated != ways[name] and min(map(len, unrelated)) >= LEAST:
+            ways[f"{name}{KIN}{sort} left out too"] = unrelated
     return ways
-
-
-def _kin(one: Trained, other: Trained) -> bool:
-    return bool(one.kin) and one.kin == other.kin
 
 
 def _left_out(
@@ -198,14 +199,16 @@ def _left_out(
 ) -> dict[str, Any]:
     """Foretell one task from others."""
     i = task.nearest(size)
-    found = fit(others, names, prior=prior).predict(row_of(task, names, i), noise=task.noise[i])
+    values = row_of(task, names, i)
+    found = fit(others, names, prior=prior).predict(values, noise=task.noise[i])
     (low80, high80), (low95, high95) = found.interval(0.8), found.interval(0.95)
     return {
         "task": task.task, "n_train": task.sizes[i], "n_seeds": task.n_seeds, "gap_points": task.gaps[i],
         "predicted_points": found.mean, "low80_points": low80, "high80_points": high80, "low95_points": low95,
         "high95_points": high95, "pit": found.cdf(task.gaps[i]), "p_vpt": 1 - found.true.cdf(0.0),
         "others_mean_points": float(np.mean([each.gaps[each.nearest(size)] for each in others])),
-        "advised": recommend(found), "forced": forced(found), "always_vpt": "VPT", "always_ft": "FT",
+        "advised": OPEN if far_beyond(others, names, values) else recommend(found), "forced": forced(found),
+        "always_vpt": "VPT", "always_ft": "FT",
         "paper": papers_rule(task.objective_is_far, task.data_is_far),
     }  # fmt: skip
 

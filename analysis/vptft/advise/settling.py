@@ -30,7 +30,8 @@ def worth(
     fitted: Fit,
     values: Sequence[float],
     *,
-    one_training: float = float("nan"),
+    of_draws: float = float("nan"),
+    of_images: float = 0.0,
     without: tuple[str, Prediction] | None = None,
 ) -> pd.DataFrame:
     """Compare what further measurements would leave.
@@ -39,8 +40,9 @@ def worth(
     ----------
     fitted, values
         The evidence, and the new task's predictors.
-    one_training
-        Variance in points squared of a gap measured with one pair of trainings; NaN where no evidence tells it.
+    of_draws, of_images
+        Variance in points squared of a gap measured with one pair of trainings, from the training draw, which further
+        seeds average out, and from the test images, which they share; NaN where no evidence tells the first.
     without
         Name and prediction without a predictor that was costly to measure, to show what it was worth.
 
@@ -64,8 +66,9 @@ def worth(
     for times in (2, 4):
         more, _, _ = parts(fitted.predict(values, tasks=times))
         rows.append(_row(f"{(times - 1) * fitted.n_tasks} more tasks like these", now.mean, more, residual, before))
-    for seeds in SEEDS if np.isfinite(one_training) else ():
-        left = one_training / seeds / (before + one_training / seeds)
+    for seeds in SEEDS if np.isfinite(of_draws) else ():
+        noise = of_draws / seeds + of_images
+        left = noise / (before + noise)
         said = f"train both on this task, {seeds} seed{'s' if seeds > 1 else ''}"
         rows.append(_row(said, now.mean, parameters * left, residual * left, before))
     if without is not None:

@@ -28,7 +28,8 @@ class Trained:
     n_seeds
         Trainings behind each gap; 0 where that is not known.
     kin
-        What it shares with others that are not independent of it, such as the question asked of the same scenes.
+        What it shares with others that are not independent of it, by sort: the ``question`` that is asked of two looks,
+        the ``scenes`` that several questions are asked of.
     """
 
     task: str
@@ -39,7 +40,7 @@ class Trained:
     objective_is_far: bool | None = None
     data_is_far: bool | None = None
     n_seeds: int = 0
-    kin: str = ""
+    kin: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.gaps or {len(self.gaps)} != {len(self.sizes), len(self.noise)}:
@@ -66,8 +67,9 @@ class Block:
         Its tasks.
     mismatch
         Why it must not decide about the task that is asked for; empty where it may.
-    one_training
-        Variance in points squared of a gap that is measured with one pair of trainings; NaN where nothing tells it.
+    of_draws, of_images
+        Variance in points squared of a gap that is measured with one pair of trainings: from the training draw, which
+        more trainings average out, and from the test images, which they do not; NaN where nothing tells it.
     notes
         What a reader must know of it.
     """
@@ -77,7 +79,8 @@ class Block:
     pretraining: str
     tasks: tuple[Trained, ...]
     mismatch: str = ""
-    one_training: float = float("nan")
+    of_draws: float = float("nan")
+    of_images: float = float("nan")
     notes: tuple[str, ...] = ()
 
 

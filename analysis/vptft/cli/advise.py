@@ -91,7 +91,7 @@ def advise(
         scheme = None
         if found is not None or runs:
             scheme = _scheme(backbone, feature_size, reference, images, seed, device, start, look_ahead, size)
-        blocks = _evidence(runs or [], scheme, backbone, task or "")
+        blocks = _evidence(runs or [], scheme, backbone, task, size if task else None)
         if found is None or task is None or scheme is None:
             _tell_record(blocks, scheme, out, json)
             return
@@ -151,13 +151,27 @@ def _size_of(runs: list[Path] | None, backbone: str) -> int:
     return max(sizes, default=plain)
 
 
-def _evidence(runs: list[Path], scheme: "Scheme | None", backbone: str, leave_out: str) -> "list[Block]":
+def _evidence(
+    runs: list[Path], scheme: "Scheme | None", backbone: str, task: str | None, size: int | None
+) -> "list[Block]":
     from vptft.advise.regression import LEAST
+    from vptft.checkpoints.native import find_runs
+    from vptft.errors import CheckpointError
     from vptft.features.pretraining import pretraining_of_extractor
     from vptft.report.assembly.advice.printed import published_evidence
     from vptft.report.assembly.advice.runs import evidence_of_runs
+    from vptft.report.assembly.advice.tasks import names_of
 
-    own = evidence_of_runs(runs, scheme, leave_out=leave_out) if runs and scheme else []
+    leave_out = names_of(task) if task else frozenset[str]()
+    own = []
+    if runs:
+        find_runs(runs)  # a folder without a run is a mistake; runs that are no evidence for this are none
+    try:
+        own = evidence_of_runs(runs, scheme, leave_out=leave_out, image_size=size) if runs and scheme else []
+    except CheckpointError as error:
+        if not task:
+            raise
+        say(f"note: your runs are no evidence: {error.problem} {error.hint or ''}".rstrip())
     for block in own:
         if len(block.tasks) < LEAST:
             say(f"note: your runs hold both methods on {len(block.tasks)} other tasks; {LEAST} would be evidence.")

@@ -18,7 +18,7 @@ point or more; otherwise "too close to call", with what would settle it.
 over pretraining objectives, so it is little. The track record below is the number to look at first: each task of the
 evidence foretold from the others.
 
-**Command.** ``vptft-analyze advise ./my-images --runs checkpoints --budget storage=5MB``
+**Command.** ``vptft-analyze advise ./my-images --runs checkpoints/suite --budget storage=5MB``
 
 **Reference.** :py:mod:`vptft.advise.measure`, :py:mod:`vptft.advise.regression`, :py:mod:`vptft.advise.decision`,
 :py:mod:`vptft.advise.record`

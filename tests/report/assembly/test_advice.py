@@ -14,7 +14,7 @@ from vptft.published import tables
 from vptft.report.assembly.advice.look_ahead import gap_after, settings_for
 from vptft.report.assembly.advice.printed import published_evidence
 from vptft.report.assembly.advice.runs import evidence_of_runs
-from vptft.report.assembly.advice.tasks import Scheme, named_task, new_task, predictors, with_data_side
+from vptft.report.assembly.advice.tasks import Scheme, named_task, names_of, new_task, predictors, with_data_side
 from vptft.storage import cache_folder
 
 
@@ -36,8 +36,8 @@ def test_printed_evidence_is_what_the_tables_say_one_block_a_network_and_pretrai
     cells = cells[(cells["backbone"] == "vit_b16") & (cells["pretraining"] == "imagenet21k_supervised")]
     (task,) = (task for task in first.tasks if task.task == "dsprites_location")
     assert task.gaps[0] == pytest.approx(24.4)
-    assert task.sizes[0] == 1000
-    assert 800 not in task.sizes  # the same training as VTAB-1k's
+    assert task.sizes[0] == 800  # of VTAB-1k's 1,000 images a fifth is validation, as beside every printed size
+    assert len(set(task.sizes)) == len(task.sizes)
     assert len(task.gaps) == cells[(cells["task"] == task.task) & (cells["method"] == "vpt") & ~cells["repeats"]
                                    & cells["setting"].isin(["vtab1k", "data_scale"])].shape[0]  # fmt: skip
     assert (task.objective_is_far, task.data_is_far) == (True, None)
@@ -49,8 +49,40 @@ def test_printed_evidence_is_what_the_tables_say_one_block_a_network_and_pretrai
 
 
 def test_a_printed_task_is_no_evidence_about_itself():
-    names = [{task.task for task in block.tasks} for block in published_evidence("x", "supervised", leave_out="dtd")]
+    names = [{task.task for task in block.tasks} for block in published_evidence("x", "supervised", leave_out={"dtd"})]
     assert all("dtd" not in each and "pets" in each for each in names)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "pretraining", "decides"),
+    [
+        ("timm/vit_base_patch16_224.augreg_in21k", "supervised", "ViT-B/16, imagenet21k supervised"),
+        ("timm/swin_base_patch4_window7_224.ms_in22k", "supervised", "Swin-B, imagenet21k supervised"),
+        ("timm/vit_base_patch16_224.mae", "masked", "ViT-B/16, mae"),
+        ("timm/vit_base_patch16_clip_224.openai", "contrastive", None),
+        ("timm/beit_base_patch16_224", "masked", None),
+        ("timm/deit_tiny_patch16_224", "supervised", None),
+        ("timm/maxvit_base_tf_224", "supervised", None),
+        ("dinov2-s", "self-distilled", None),
+    ],
+)
+def test_printed_tables_decide_about_their_own_networks_alone(backbone, pretraining, decides):
+    blocks = published_evidence(backbone, pretraining)
+    assert [block.name.partition(", ")[2] for block in blocks if not block.mismatch] == ([decides] if decides else [])
+
+
+def test_a_task_is_itself_under_every_name_it_can_stand_under(image_folder):
+    assert "cifar100" in names_of("cifar")
+    registry.register("squares", image_folder)
+    assert "squares" in names_of(str(image_folder))
+    assert names_of("photo/count") == {"photo/count"}
+
+
+def test_runs_of_the_asked_size_come_first_and_others_do_not_decide(runs, scheme):
+    (block,) = evidence_of_runs([runs], scheme, image_size=32)
+    assert block.mismatch == ""
+    (other,) = evidence_of_runs([runs], scheme, image_size=64)
+    assert other.mismatch == "of 32 px, not 64"
 
 
 @pytest.fixture
@@ -93,11 +125,12 @@ def test_noise_of_training_is_pooled_over_tasks(runs, scheme):
     }  # fmt: skip
     pooled = np.mean([np.var(each, ddof=1) for each in gaps.values()])
     assert all(task.noise[0] >= pooled / 2 - 1e-9 for task in block.tasks)
-    assert block.one_training >= pooled - 1e-9
+    assert block.of_draws == pytest.approx(np.mean([task.noise[0] for task in block.tasks]) * 2 - 2 * block.of_images)
+    assert block.of_draws + block.of_images >= pooled - 1e-9
 
 
 def test_the_task_itself_other_backbones_and_few_groups_are_left_out(runs, scheme):
-    (block,) = evidence_of_runs([runs], scheme, leave_out="squares")
+    (block,) = evidence_of_runs([runs], scheme, leave_out=names_of("squares"))
     assert [task.task for task in block.tasks] == ["toy/colour"]
     assert "runs of squares itself are left out of the evidence" in block.notes
     for path in runs.glob("toy-colour/*/[01]"):

@@ -1,6 +1,6 @@
 """Evidence from the user's own runs: gaps with their noise, and what is known of each task on frozen features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from vptft.report.assembly.outcomes import paired_images
 from vptft.when.quadrants.boundaries import median
 
 
-def evidence_of_runs(folders: Sequence[Path], scheme: Scheme, *, leave_out: str = "") -> list[Block]:
+def evidence_of_runs(
+    folders: Sequence[Path], scheme: Scheme, *, leave_out: Collection[str] = (), image_size: int | None = None
+) -> list[Block]:
     """Evidence of pairs of runs of this backbone, a block for each image size, with each task's predictors.
 
     Parameters
@@ -28,7 +30,9 @@ def evidence_of_runs(folders: Sequence[Path], scheme: Scheme, *, leave_out: str 
     scheme
         See :class:`.tasks.Scheme`; runs of other backbones are left out, and said so.
     leave_out
-        The task that advice is asked for: what was already measured of it is no evidence.
+        The names of the task that advice is asked for: what was already measured of it is no evidence.
+    image_size
+        Pixels a side that it would be tuned at: runs of another size do not decide.
 
     Raises
     ------
@@ -45,20 +49,25 @@ def evidence_of_runs(folders: Sequence[Path], scheme: Scheme, *, leave_out: str 
         )
     notes = [] if len(own) == len(runs) else [f"{len(runs) - len(own)} runs of other backbones are left out"]
     pairs = pair_runs(own)
+    sizes = sorted({pair.vpt.info.image_size for pair in pairs}, key=lambda size: (size != image_size, -size))
     return [
-        _block([pair for pair in pairs if pair.vpt.info.image_size == size], scheme, leave_out, notes)
-        for size in sorted({pair.vpt.info.image_size for pair in pairs}, reverse=True)
+        replace(
+            _block([pair for pair in pairs if pair.vpt.info.image_size == size], scheme, leave_out, notes),
+            mismatch="" if image_size in (None, size) else f"of {size} px, not {image_size}",
+        )
+        for size in sizes
     ]
 
 
-def _block(pairs: Sequence[RunPair], scheme: Scheme, leave_out: str, notes: Sequence[str]) -> Block:
+def _block(pairs: Sequence[RunPair], scheme: Scheme, leave_out: Collection[str], notes: Sequence[str]) -> Block:
     """Evidence of the runs of one image size."""
     said = list(notes)
     by_task: dict[str, list[RunPair]] = {}
     for pair in pairs:
         by_task.setdefault(pair.vpt.info.task, []).append(pair)
-    if by_task.pop(leave_out, None):
-        said.append(f"runs of {leave_out} itself are left out of the evidence")
+    for task in [task for task in by_task if task in leave_out]:
+        del by_task[task]
+        said.append(f"runs of {task} itself are left out of the evidence")
     for task in [task for task, own in by_task.items() if own[0].vpt.info.few_groups]:
         del by_task[task]
         said.append(f"{task} is left out: few independent pictures stand behind it")
@@ -74,13 +83,13 @@ def _block(pairs: Sequence[RunPair], scheme: Scheme, leave_out: str, notes: Sequ
     info = pairs[0].vpt.info
     if any(task.kin for task in trained):
         said.append(
-            "tasks of the factorial suite: two looks of one question are kin; the disparity's measure was chosen on "
-            "these tasks, by their objectives and not by gaps"
+            "tasks of the factorial suite: two looks of one question are kin, and so are five questions about the same "
+            "scenes; the disparity's measure was chosen on these tasks, by their objectives and not by gaps"
         )
     images = [cell.images for each in cells for cell in each if np.isfinite(cell.images)]
     return Block(
         name=f"your runs, {info.backbone}, {info.image_size} px", backbone=info.backbone, pretraining=info.pretraining,
-        tasks=_with_median_sides(trained), one_training=of_draws + (float(np.mean(images)) if images else 0.0),
+        tasks=_with_median_sides(trained), of_draws=of_draws, of_images=float(np.mean(images)) if images else 0.0,
         notes=tuple(said),
     )  # fmt: skip
 
@@ -129,7 +138,8 @@ def _trained(
         task=task, gaps=tuple(cell.gap for cell in cells), sizes=tuple(float(cell.n_train) for cell in cells),
         noise=tuple(float(each) for each in noise), values={**values, **sides}, objective_is_far=far,
         data_is_far=None if info.appearance is None else info.appearance != "photo",
-        n_seeds=min(cell.k for cell in cells), kin=f"{info.objective}" if info.appearance else "",
+        n_seeds=min(cell.k for cell in cells),
+        kin={"question": str(info.objective), "scenes": info.appearance} if info.appearance else {},
     )  # fmt: skip
 
 

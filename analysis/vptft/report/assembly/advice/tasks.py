@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vptft.advise.tasks import Block, NewTask
-from vptft.data import registry
+from vptft.data import registrations, registry
 from vptft.data.catalogue import REFERENCE
 from vptft.data.own import own_task
 from vptft.data.tasks import Task
@@ -88,6 +88,13 @@ def named_task(name: str) -> Task:
     """
     folder = _folder(name)
     return registry.task(name) if folder is None else own_task(folder, name)
+
+
+def names_of(name: str) -> frozenset[str]:
+    """Every name of a task under which it can stand in evidence: that of the tables, and those of the same folder."""
+    folder = _folder(name)
+    own = {entry.name for entry in registrations.registrations() if folder and Path(entry.path) == folder.resolve()}
+    return frozenset({name, registrations.table_name(name), *own})
 
 
 def _folder(name: str) -> Path | None:

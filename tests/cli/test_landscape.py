@@ -182,6 +182,14 @@ def test_curvature_is_measured_as_it_is_asked_for(parsed, both, tmp_path):
     assert set(Curvature.load(folder).density["space"]) == {"head"}
 
 
+def test_curvature_of_several_spaces_is_measured_and_a_slice_moves_one(parsed, call, both):
+    asked = ("--space", "head", "--space", "prompts", "--images", 6)
+    few = ("--what", "curvature", "--batches", 1, "--scaling", "none")
+    found = parsed("landscape", both / "vpt_deep", *asked, *few)["curvature"]
+    assert {row["space"] for row in found["rows"]} == {"head", "prompts"}
+    assert call("landscape", both / "vpt_deep", *asked).exit_code == 2
+
+
 def test_curvature_of_three_batches_is_no_picture(parsed, both):
     asked = ("--what", "curvature", "--images", 4, "--space", "head", "--scaling", "element", "--split", "train")
     found = parsed("landscape", both / "ft", *asked)["curvature"]

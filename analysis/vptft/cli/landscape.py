@@ -57,7 +57,16 @@ class Scaled(StrEnum):
     NONE = "none"
 
 
-Space = Literal["prompts", "head", "prompts and head", "backbone", "all"]
+class Space(StrEnum):
+    """Parameters that move."""
+
+    PROMPTS = "prompts"
+    HEAD = "head"
+    TUNED = "prompts and head"
+    BACKBONE = "backbone"
+    ALL = "all"
+
+
 BATCHES = 3
 """Batches below which a reading is a picture, and the default."""
 
@@ -65,11 +74,12 @@ BATCHES = 3
 def landscape(
     folders: Runs,
     what: Annotated[list[What] | None, typer.Option("--what", help="Repeatable [default: slices].")] = None,
-    space: Annotated[
-        Space | None,
+    spaces: Annotated[
+        list[Space] | None,
         typer.Option(
-            help="What moves in slices [default: prompts and head where there are prompts]; the one space whose "
-            "curvature is measured [default: prompts, head, backbone and all]."
+            "--space",
+            help="What moves in slices [default: prompts and head where there are prompts]; repeatable, of which "
+            "curvature is measured [default: prompts, head, backbone and all].",
         ),
     ] = None,
     split: Annotated[
@@ -123,17 +133,20 @@ def landscape(
     from vptft.why.landscape.curvature.measure import SPACES, CurvatureSettings
     from vptft.why.landscape.curvature.scaling import SCALINGS
 
+    if spaces and len(spaces) > 1 and (not what or What.SLICES in what):
+        raise typer.BadParameter("a slice moves one space.", param_hint="--space")
     wanted = tuple(dict.fromkeys(str(each) for each in what or (What.SLICES,)))
     splits = tuple(each for each in SPLITS if not split or Images(each) in split)
     curved = splits if split else ("train",)
     runs = find_runs(folders)
     results = out / "results" if out else None
     settings = SurfaceSettings(
-        space=space, splits=splits, n_images=images, batches=batches, points=points if "slices" in wanted else 3,
-        extent=extent, dimensions=dimensions, seeds=tuple(range(seed, seed + seeds)),
+        space=str(spaces[0]) if spaces else None, splits=splits, n_images=images, batches=batches,
+        points=points if "slices" in wanted else 3, extent=extent, dimensions=dimensions,
+        seeds=tuple(range(seed, seed + seeds)),
     )  # fmt: skip
     curve = CurvatureSettings(
-        spaces=(space,) if space else SPACES, batches=batches, density_probes=density,
+        spaces=tuple(dict.fromkeys(map(str, spaces))) if spaces else SPACES, batches=batches, density_probes=density,
         scalings=tuple(each for each in SCALINGS if not scalings or Scaled(each) in scalings),
     )  # fmt: skip
     lines = {"splits": splits, "n_images": images, "points": points, "curve_steps": curve_steps, "seed": seed}

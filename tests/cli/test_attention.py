@@ -53,6 +53,18 @@ def test_methods_are_drawn_by_outcome_with_every_map_kept(parsed, both, tmp_path
         assert kept["vpt/gradcam"].sum() == pytest.approx(1, abs=1e-5)
 
 
+def test_runs_on_permuted_labels_are_a_sanity_check_and_no_pair_of_their_own(parsed, both, train, call):
+    words = ("attention", both, "--scores", "--method", "gradcam", "--sample", 4)
+    for method in ("vpt_deep", "ft"):
+        train("squares+permuted", both / f"permuted-{method}", "--method", method)
+    found = parsed(*words)
+    assert {row["task"] for row in found["rows"]} == {"squares"}
+    assert {row["changed"] for row in found["sanity"]} == {"weights", "labels", "class"}
+    alone = call("attention", both / "permuted-vpt_deep", both / "permuted-ft", "--scores")
+    assert alone.exit_code == 1
+    assert "All of these runs were trained on permuted labels" in alone.stderr
+
+
 def test_scores_of_every_test_image_are_resumed_and_withhold_the_verdict(call, both, tmp_path, monkeypatch):
     words = ("attention", both, "--scores", "--method", "gradcam", "--sample", 4, "-o", tmp_path, "--json")
     first = call(*words)

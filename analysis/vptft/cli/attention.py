@@ -64,7 +64,8 @@ def attention(
 ) -> None:
     """Where VPT and FT look, on the same drawn images, and with --scores what that is worth over all of them.
 
-    Two run folders are a pair as given, the one with prompts first; from others pairs are found by task and seed.
+    Two run folders are a pair as given, the one with prompts first; from others pairs are found by task and seed. Runs
+    of `train TASK+permuted`, on labels in random order, are a sanity check of the maps of TASK.
 
     Examples: `vptft-analyze attention checkpoints/photo-count/vpt_deep/seed0 checkpoints/photo-count/ft/seed0
     -o reports/mine`, of runs that `train photo/count` made; `vptft-analyze attention checkpoints/suite-98 --scores
@@ -72,15 +73,15 @@ def attention(
     """
     from vptft.checkpoints.native import find_runs
     from vptft.checkpoints.pairs import require_one_setting
-    from vptft.report.assembly.attention import attention_comparison, attention_maps, attention_scores, pairs_of
+    from vptft.report.assembly import attention as assembly
     from vptft.why.attention.score_settings import KINDS, ScoreSettings
 
-    pairs = pairs_of(folders)
-    say_unpaired(find_runs(folders), pairs)
+    pairs, permuted = assembly.apart(assembly.pairs_of(folders))
+    say_unpaired(find_runs(folders), [*pairs, *permuted])
     require_one_setting(pairs)
     if not (scores or methods):
         found = [
-            attention_maps(pair, n_images=images, seed=seed, folder=_folder(out, "attention", pair, pairs))
+            assembly.attention_maps(pair, n_images=images, seed=seed, folder=_folder(out, "attention", pair, pairs))
             for pair in pairs
         ]
         _write_maps(found, pairs, out, json)
@@ -93,8 +94,9 @@ def attention(
     with progress() as start:
         for pair in pairs:
             parts.append(
-                attention_scores(
+                assembly.attention_scores(
                     pair, options=options, n_images=None if scores else images, on_done=start(pair.vpt.label),
+                    permuted=assembly.control_of(pair, permuted) if scores else None,
                     folder=_folder(out, "attention-scores", pair, pairs),
                 )
             )  # fmt: skip
@@ -102,7 +104,7 @@ def attention(
                 _draw_part(parts[-1], out / "figures", _name("attention", pair, pairs))
     if scores:
         folder = out / "results" / "attention-comparison" if out else None
-        _write_comparison(attention_comparison(parts, folder=folder), out, json)
+        _write_comparison(assembly.attention_comparison(parts, folder=folder), out, json)
     else:
         _write_parts(parts, json)
 

@@ -25,7 +25,7 @@ from vptft.data.listed import check_split
 from vptft.data.own import own_folder, own_task
 from vptft.data.recognise import Kind, Registration, available, files_kind, is_there, look, look_at_dataset, read_files
 from vptft.data.registrations import add, forget, registrations, table_name
-from vptft.data.tasks import Objective, Split, Task
+from vptft.data.tasks import PERMUTED, Objective, Split, Task, permuted
 from vptft.errors import DataError, SettingsError, UnknownNameError
 
 __all__ = ["Known", "Registration", "forget", "images", "members", "names", "register", "registrations", "task"]
@@ -35,7 +35,7 @@ NAME = re.compile(r"[^\W_][^\s:\\]{0,99}")
 
 
 def task(name: str) -> Task:
-    """Return a downstream task by any of its names.
+    """Return a downstream task by any of its names; ``NAME+permuted`` is the one with its training labels permuted.
 
     Raises
     ------
@@ -45,6 +45,8 @@ def task(name: str) -> Task:
     UnknownNameError
         For any other name; lists the known and the nearest.
     """
+    if name.endswith(PERMUTED):
+        return permuted(task(name.removesuffix(PERMUTED)))
     entry = _registration_of(name)
     if entry is not None:
         return _task_of(entry, table_name(name))

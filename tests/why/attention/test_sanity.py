@@ -42,6 +42,18 @@ def test_constant_and_image_maps_fail_both_and_others_what_they_ignore(table):
     assert failed == {"constant": "weights, class", "edges": "weights, class", "weights": "class", "class": ""}
 
 
+def test_a_map_that_is_the_same_after_training_on_permuted_labels_fails_that_check():
+    other = model()
+    torch.nn.init.normal_(other.head.weight, generator=torch.Generator().manual_seed(2))
+    table = check(model(), IMAGES, TARGET, planted, n_classes=3, permuted=other)
+    labels = table[table["changed"] == "labels"].set_index("map")["similarity"]
+    for same in ("constant", "edges", "weights"):  # the head alone was trained
+        assert labels[same] == pytest.approx(1)
+    assert labels["class"] < 0.5
+    assert failures(table)["edges"] == "weights, labels, class"
+    assert failures(table)["class"] == ""
+
+
 def test_similarity_falls_only_once_the_weights_it_depends_on_are_at_random(table):
     of = table[(table["changed"] == "weights") & (table["map"] == "weights")].set_index("depth")["similarity"]
     assert of[:0.75].to_numpy() == pytest.approx(1)  # the first block is the last to go

@@ -7,6 +7,7 @@ from typing import Any
 from vptft.checkpoints.native import Run, find_runs, load_run
 from vptft.checkpoints.pairs import RunPair, pair_runs
 from vptft.data.images import ImageSet
+from vptft.data.tasks import PERMUTED
 from vptft.errors import SettingsError
 from vptft.report.assembly.samples import drawn, labels_of, masks_of, model_inputs
 from vptft.report.assembly.saved import identity, saved_or
@@ -35,6 +36,30 @@ def pairs_of(folders: Sequence[Path]) -> list[RunPair]:
         _require_same(vpt, ft)
         return [RunPair(vpt=vpt, ft=ft)]
     return pair_runs(find_runs(list(folders)))
+
+
+def apart(pairs: Sequence[RunPair]) -> tuple[list[RunPair], list[RunPair]]:
+    """Pairs of tasks as they are, and pairs that were trained on permuted labels (:data:`.tasks.PERMUTED`)."""
+    plain = [pair for pair in pairs if not pair.vpt.info.task.endswith(PERMUTED)]
+    if not plain:
+        raise SettingsError(
+            "All of these runs were trained on permuted labels: they are a check of others.",
+            "Give runs of the task itself beside them.",
+        )
+    return plain, [pair for pair in pairs if pair.vpt.info.task.endswith(PERMUTED)]
+
+
+def control_of(pair: RunPair, permuted: Sequence[RunPair]) -> RunPair | None:
+    """The pair that was trained on this one's task with permuted labels; by the same seed where there are several."""
+    own = pair.vpt.info
+    infos = ((each, each.vpt.info) for each in permuted)
+    found = [
+        each
+        for each, info in infos
+        if info.task == f"{own.task}{PERMUTED}"
+        and (info.image_size, info.backbone_sha256) == (own.image_size, own.backbone_sha256)
+    ]
+    return min(found, key=lambda each: each.vpt.info.seed != pair.vpt.info.seed, default=None)
 
 
 def _require_same(vpt: Run, ft: Run) -> None:
@@ -80,13 +105,20 @@ def attention_scores(
     *,
     options: ScoreSettings,
     n_images: int | None = None,
+    permuted: RunPair | None = None,
     folder: Path | None = None,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> scores.AttentionScores:
-    """Maps and scores of every test image, or of ``n_images`` drawn by the seed of ``options``."""
+    """Maps and scores of every test image, or of ``n_images`` drawn by the seed of ``options``.
+
+    ``permuted`` is a pair that was trained on permuted labels, for the sanity checks.
+    """
     inputs = {
         "vpt": identity(pair.vpt), "ft": identity(pair.ft), "n_images": n_images, "options": plain(options),
     }  # fmt: skip
+    others = {} if permuted is None else {"vpt": permuted.vpt, "ft": permuted.ft}
+    if others:
+        inputs["permuted"] = {side: identity(run) for side, run in others.items()}
 
     def make(settings: dict[str, Any]) -> scores.AttentionScores:
         info = pair.vpt.info
@@ -99,6 +131,7 @@ def attention_scores(
             pretraining=info.pretraining,
             draw=info.seed or 0,
             options=options,
+            permuted={side: run.model() for side, run in others.items()},
             on_done=on_done,
             settings={**settings, "classes": info.classes},
         )

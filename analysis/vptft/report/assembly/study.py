@@ -11,11 +11,18 @@ from typing import Any
 
 from vptft.checkpoints.native import Run
 from vptft.checkpoints.pairs import RunPair, pair_runs, require_one_setting
+from vptft.data.tasks import PERMUTED
 from vptft.errors import NotApplicable, VptftError, WeightsError
 from vptft.features.extractors import Extractor, load_extractor
 from vptft.provenance import provenance
 from vptft.report.assembly import studies
-from vptft.report.assembly.attention import attention_comparison, attention_maps, attention_scores
+from vptft.report.assembly.attention import (
+    apart,
+    attention_comparison,
+    attention_maps,
+    attention_scores,
+    control_of,
+)
 from vptft.report.assembly.curvature import curvature
 from vptft.report.assembly.distances import distance, statistics
 from vptft.report.assembly.escape import EscapeOptions, escape
@@ -116,7 +123,9 @@ class RunStudy:
     compared_with_paper: bool = False
 
     def __post_init__(self) -> None:
-        self.pairs = pair_runs(self.runs)
+        self.pairs, self.permuted = apart(pair_runs(self.runs))
+        # Of labels in random order nothing is told but whether maps follow what was learned.
+        self.runs = [run for run in self.runs if not run.info.task.endswith(PERMUTED)]
         first: dict[str, RunPair] = {}
         for pair in sorted(self.pairs, key=lambda each: (each.vpt.info.seed is None, each.vpt.info.seed)):
             first.setdefault(pair.vpt.info.task, pair)
@@ -303,7 +312,10 @@ class RunStudy:
             kinds=kinds, sample=sizes.scored_curves, score_slow=False, checked=sizes.checked, shown=SHOWN,
             seed=self.seed,
         )  # fmt: skip
-        return attention_scores(pair, options=options, n_images=sizes.scores, folder=self._scores_place(pair))
+        return attention_scores(
+            pair, options=options, n_images=sizes.scores, permuted=control_of(pair, self.permuted),
+            folder=self._scores_place(pair),
+        )  # fmt: skip
 
     def compared(self) -> object:
         """VPT's maps against FT's over the pairs that could be scored."""

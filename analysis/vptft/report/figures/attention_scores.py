@@ -57,6 +57,8 @@ LAYERS = {
     "prompt_share": "share on prompts\nof patches", "query_prompt_share": "share on prompts\nof the head's row",
 }  # fmt: skip
 """What is told of a layer and how its column is called."""
+PERMUTED = 135
+"""Where models trained on permuted labels stand, beside the percentages of blocks."""
 ROW = 0.155
 """Inches an interval takes."""
 COLUMNS = ("task", "outcome", "map", "score", "difference", "low", "high", "failed", "n_seeds")
@@ -180,7 +182,7 @@ def draw_attention_sanity(result: AttentionComparison, *, ax: Axes | None = None
     """Draw how alike maps stay to themselves as weights are put in random order from the top, and for another class.
 
     A kind fails where its line ends above the dotted mark, or its point lies above the mark on the right. The bars are
-    the range over tasks and seeds.
+    the range over tasks and seeds; open marks left of another class are of models trained on permuted labels.
     """
     table = result.sanity
     if not len(table):
@@ -200,13 +202,21 @@ def draw_attention_sanity(result: AttentionComparison, *, ax: Axes | None = None
             if len(of):
                 other.plot([place_of] * 2, [of["least"].min(), of["most"].max()], color=colour, linewidth=1.1)
                 other.plot([place_of], [of["similarity"].mean()], color=colour, marker=marker, markersize=3.5)
+            noise = part[part["changed"] == "labels"]["similarity"]
+            if len(noise):
+                weights.plot(
+                    [PERMUTED], [noise.mean()], color=colour, marker=marker, markersize=3.8, markerfacecolor="white",
+                    clip_on=False,
+                )  # fmt: skip
+        more = {PERMUTED: "labels"} if (table["changed"] == "labels").any() else {}
+        marks = {0: "0", 50: "50", 100: "100", **more}
         for axes, mark in ((weights, WEIGHTS_KEPT), (other, CLASS_KEPT)):
             axes.axhline(mark, color=INK, linewidth=0.8, linestyle=":")
             axes.axhline(0, color=FAINT, linewidth=0.6)
             axes.set_ylim(-0.6, 1.08)
             axes.tick_params(labelleft=axes is weights and i == 0)
-        weights.set_xticks([0, 50, 100])
-        weights.set_xlabel("blocks at random, %", fontsize=small())
+        weights.set_xticks(list(marks), list(marks.values()))
+        weights.set_xlabel("blocks at random, %" + ("; labels permuted" if more else ""), fontsize=small())
         weights.set_title(LOOKS[side].label, fontsize=8, loc="left", color=LOOKS[side].colour, weight="bold")
         other.set_xlim(-0.7, len(kinds) - 0.3)
         other.set_xticks([])

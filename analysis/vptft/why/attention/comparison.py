@@ -19,6 +19,7 @@ from vptft.evidence.statistics.components import Components, Estimate, component
 from vptft.evidence.statistics.resampling import Interval, PairedDraw, no_interval
 from vptft.evidence.verdicts import Claim, decide
 from vptft.why.attention.maps import OUTCOMES
+from vptft.why.attention.sanity import CHANGES
 from vptft.why.attention.score_settings import RANDOM, SCORES, SIDES
 from vptft.why.attention.scores import AttentionScores
 
@@ -82,7 +83,7 @@ class AttentionComparison(Result):
         (VPT - FT) with its 95% interval low, high (over test images by group, and training draws) and p, half_width,
         image_share (of its variance, what more images would lessen), half_width_every (about what it would be with
         every test image, where a sample was taken), n_tasks, n_images, n_groups, n_seeds, primary,
-        failed (checks that this kind of map fails on either side: ``weights``, ``class``).
+        failed (checks that this kind of map fails on either side: ``weights``, ``labels``, ``class``).
         """  # noqa: D205
         return self.table
 
@@ -139,7 +140,7 @@ def failed_on_either_side(parts: Sequence[AttentionScores]) -> dict[str, str]:
         for kind, failed in part.failed().items():
             found.setdefault(kind, []).append(set(failed.split(", ")) - {""})
     return {
-        kind: ", ".join(name for name in ("weights", "class") if sum(name in failed for failed in each) > len(each) / 2)
+        kind: ", ".join(name for name in CHANGES if sum(name in failed for failed in each) > len(each) / 2)
         for kind, each in found.items()
     }
 

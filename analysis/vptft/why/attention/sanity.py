@@ -2,8 +2,9 @@
 
 *Weights* (Adebayo et al. 2018, section 3.1, cascading randomisation): from the head downwards, block after block, each
 tensor's entries are put in random order, which keeps its scale and destroys what it says. A map of the model should
-become another map. *Class* (Sixt et al. 2020, random logit): a map for another class should be another map. Labels
-permuted in training (Adebayo, section 3.2) would need the model trained again, and are not tried.
+become another map. *Class* (Sixt et al. 2020, random logit): a map for another class should be another map. *Labels*
+(Adebayo et al., section 3.2): a model that was trained on labels in random order, where there is one, should give
+another map.
 """
 
 import copy
@@ -21,9 +22,12 @@ WEIGHTS_KEPT = 0.5
 """Mean rank correlation with itself, every weight at random, from which on a kind of map ignores the weights."""
 CLASS_KEPT = 0.9
 """Mean rank correlation with the map of another class from which on a kind of map ignores the class."""
+CHANGES = ("weights", "labels", "class")
+"""What is changed that a map of this model should follow."""
 RULE = (
     f"A kind of map fails where its mean rank correlation with the original is {WEIGHTS_KEPT:g} or more after all "
-    f"weights are put in random order, or {CLASS_KEPT:g} or more with the map of another class."
+    f"weights are put in random order, or with that of a model trained on permuted labels where there is one; or "
+    f"{CLASS_KEPT:g} or more with the map of another class."
 )
 
 Explain = Callable[[TunedModel, torch.Tensor, np.ndarray], Mapping[str, np.ndarray]]
@@ -37,6 +41,7 @@ def check(
     explain: Explain,
     *,
     n_classes: int,
+    permuted: TunedModel | None = None,
     depths: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -50,6 +55,8 @@ def check(
         Gives the maps.
     n_classes
         Classes another can be drawn from.
+    permuted
+        The same kind of model, trained on labels in random order; None where there is none.
     depths
         Shares of the blocks that are at random, from the top; the head always is, and at 1 the embedding too.
     seed
@@ -58,15 +65,18 @@ def check(
     Returns
     -------
     DataFrame
-        A row a kind and comparison: map, changed (``weights`` or ``class``), depth (share of blocks; NaN for class),
-        similarity (mean rank correlation with the original; two flat maps are alike, a flat one and another are not), n
-        (images).
+        A row a kind and comparison: map, changed (``weights``, ``labels`` or ``class``), depth (share of blocks;
+        else NaN), similarity (mean rank correlation with the original; two flat maps are alike, a flat one and another
+        are not), n (images).
     """
     original = explain(model, images, target)
     rows = []
     for depth in depths:
         changed = explain(randomised(model, depth, seed=seed), images, target)
         rows += [_row(kind, "weights", depth, original[kind], changed[kind]) for kind in original]
+    if permuted is not None:
+        of_noise = explain(permuted, images, target)
+        rows += [_row(kind, "labels", float("nan"), original[kind], of_noise[kind]) for kind in original]
     if n_classes > 1:
         step = np.random.default_rng(seed).integers(1, n_classes, size=len(target))
         other = explain(model, images, (target + step) % n_classes)
@@ -75,13 +85,13 @@ def check(
 
 
 def failures(table: pd.DataFrame) -> dict[str, str]:
-    """What each kind of map fails by :data:`RULE`, by kind: ``weights``, ``class``, ``weights, class``, or empty."""
+    """What each kind of map fails by :data:`RULE`, by kind: some of :data:`CHANGES` by commas, or empty."""
     out = {}
     for kind, rows in table.groupby("map", sort=False):
         last = rows[(rows["changed"] == "weights") & (rows["depth"] == rows["depth"].max())]["similarity"]
-        other = rows[rows["changed"] == "class"]["similarity"]
-        failed = ["weights"] if (last >= WEIGHTS_KEPT).any() else []
-        failed += ["class"] if (other >= CLASS_KEPT).any() else []
+        labels, other = (rows[rows["changed"] == name]["similarity"] for name in ("labels", "class"))
+        kept = {"weights": last >= WEIGHTS_KEPT, "labels": labels >= WEIGHTS_KEPT, "class": other >= CLASS_KEPT}
+        failed = [name for name in CHANGES if kept[name].any()]
         out[str(kind)] = ", ".join(failed)
     return out
 

@@ -36,6 +36,7 @@ class Context:
     options: ScoreSettings
     kinds: list[str]
     models: Mapping[str, TunedModel]
+    permuted: Mapping[str, TunedModel]
     target: np.ndarray
     against: np.ndarray | None
     sample: np.ndarray
@@ -233,6 +234,6 @@ def _checked(
         n_classes = context.models[side](context.seen.images[:1]).shape[1]
     table = sanity.check(
         context.models[side], context.seen.images[chosen], context.target[chosen], maps_of,
-        n_classes=n_classes, seed=context.options.seed,
+        n_classes=n_classes, permuted=context.permuted.get(side), seed=context.options.seed,
     )  # fmt: skip
     return table.assign(side=side)

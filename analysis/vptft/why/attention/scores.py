@@ -116,7 +116,7 @@ class AttentionScores(Result):
             return {}
         sides = [sanity.failures(self.sanity[self.sanity["side"] == side]) for side in SIDES]
         return {
-            kind: ", ".join(name for name in ("weights", "class") if any(name in side.get(kind, "") for side in sides))
+            kind: ", ".join(name for name in sanity.CHANGES if any(name in side.get(kind, "") for side in sides))
             for kind in sides[0]
         }
 
@@ -147,6 +147,7 @@ def measure(
     pretraining: str,
     draw: int,
     options: ScoreSettings | None = None,
+    permuted: Mapping[str, TunedModel] | None = None,
     explain: Explainer = explain_each,
     on_done: Callable[[int, int], None] = lambda done, total: None,
     settings: Mapping[str, Any] | None = None,
@@ -163,6 +164,8 @@ def measure(
         Names, for the reader; ``draw`` is the seed of the runs.
     options
         What is measured.
+    permuted
+        By side, a model of the same kind that was trained on labels in random order, for the sanity checks.
     explain
         Makes the maps.
     on_done
@@ -205,7 +208,8 @@ def measure(
     kinds = [*options.kinds, RANDOM]
     maps = np.stack([np.stack([made[s, k].maps for k in kinds], axis=1) for s in SIDES], axis=1)
     context = Context(
-        seen=seen, options=options, kinds=kinds, models=models, target=target, against=against, sample=sample,
+        seen=seen, options=options, kinds=kinds, models=models, permuted=permuted or {},
+        target=target, against=against, sample=sample,
         checked={
             slow: np.sort(order[:first])
             for slow, first in ((False, options.checked), (True, min(options.checked, options.checked_slow)))

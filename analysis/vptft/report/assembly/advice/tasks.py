@@ -186,6 +186,8 @@ def new_task(
     size = n_train or len(task.load("train"))
     if objective is None and _folder(name) is None:
         objective = "far" if task.objective_is_far else "near"
+        if task.group == "own":
+            notes = [*notes, f"its objective counts as {objective}, since it was registered as {task.objective}"]
     far, said = _objective_side(objective, values.get("disparity", np.nan))
     values |= {"log2_n": float(np.log2(size))} | ({} if far is None else {"objective_is_far": float(far)})
     values |= looked_ahead(task, scheme)

@@ -84,7 +84,7 @@ def draw_record(result: Record, *, ax: Axes | None = None) -> Figure:
     table = table_of(result, "block", "pit")
     if ax is not None:
         raise SettingsError("A track record has two panels; draw it on a figure of its own.")
-    looks = [(VPT.colour, VPT.marker), (FT.colour, FT.marker), *SPARE]
+    looks = [(VPT.colour, VPT.marker), (FT.colour, FT.marker), *SPARE, (INK, "D"), (MUTED, "h")]
     counts = table["block"].value_counts(sort=False)
     styles = {str(block): looks[i % len(looks)] for i, block in enumerate(counts.index)}
     figure = new_figure(2.4 + 0.15 * len(styles))

@@ -135,11 +135,15 @@ function surfaces(stage, data) {
     context.fillStyle = ink;
     context.font = "24px system-ui, sans-serif";
     context.textAlign = "center";
+    context.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--paper");
+    context.lineWidth = 10;
     /* Names at the edges that are nearer to the reader. */
     const near = (x, y) => [point(x, y, 0), point(-x, -y, 0)].sort((first, second) => first.depth - second.depth)[0];
     const ends = (steps) => `${figures(steps[0], 2)} to ${figures(steps[steps.length - 1], 2)}`;
     for (const [name, steps, edge] of [["a", run.a, near(0, 0.62)], ["b", run.b, near(0.62, 0)]]) {
-      context.fillText(`${name}: ${ends(steps)}`, edge.x, edge.y + 8);
+      const text = `${name}: ${ends(steps)}`;
+      context.strokeText(text, edge.x, edge.y + 8); // what lies behind stays off the letters
+      context.fillText(text, edge.x, edge.y + 8);
     }
   }
 }

@@ -273,9 +273,22 @@ def test_a_base_of_another_kind_is_refused(go, settings, tmp_path, finished, mak
         go("ft_then_pt", tmp_path / "run", settings, base=finished["ft"], task=make_task("other"))
 
 
+@pytest.mark.parametrize("changed", [{"seed": 5}, {"n_train": 10}, {"train_split": "trainval"}], ids=str)
+def test_a_base_of_another_draw_is_refused(go, settings, tmp_path, finished, changed):
+    (name, value) = next(iter(changed.items()))
+    with pytest.raises(CheckpointError, match=rf"is no base for this run: {name} \S+, not {value}"):
+        go("ft_then_pt", tmp_path / "run", replace(settings, **changed), base=finished["ft"])
+
+
+def test_a_base_with_other_prompts_is_refused(go, settings, tmp_path, finished):
+    other = replace(settings, prompt_length=settings.prompt_length + 1)
+    with pytest.raises(CheckpointError, match="no base for this run: prompt_length"):
+        go("pt_then_ft", tmp_path / "run", other, base=finished["vpt_deep"])
+
+
 def test_another_base_makes_another_run(go, settings, tmp_path, finished):
     first = go("ft_then_pt", tmp_path / "run", settings, base=finished["ft"])
-    other = go("ft", tmp_path / "ft", replace(settings, seed=5, lr=1e-3))
+    other = go("ft", tmp_path / "ft", replace(settings, lr=2e-3))
     with pytest.raises(CheckpointError, match="finished run with other settings"):
         go("ft_then_pt", tmp_path / "run", settings, base=other)
     assert first.info.base == {

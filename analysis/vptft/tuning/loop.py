@@ -196,6 +196,15 @@ def _check_base(method: Method, base: Run | None, task: Task, backbone: str, set
     found = (info.method, info.task, info.backbone, info.image_size)
     if found != expected:
         raise CheckpointError(f"{base.folder} is no base for this run: it holds {found}; expected {expected}.")
+    # Another draw's base has seen what this run validates on; another's prompts are not those that are asked for.
+    own = {name: getattr(settings, name) for name in ("seed", "n_train", "train_split")}
+    own |= {name: getattr(settings, name) for name in info.options if name in method.options}
+    theirs = {**info.settings, "seed": info.seed, **info.options}
+    if differ := [name for name, value in own.items() if theirs.get(name, value) != value]:
+        said = ", ".join(f"{name} {theirs[name]}, not {own[name]}" for name in differ)
+        raise CheckpointError(
+            f"{base.folder} is no base for this run: {said}.", "Train one with the same draw and options."
+        )
 
 
 def _splits(settings: TrainSettings, purpose: Purpose) -> tuple[Split, ...]:

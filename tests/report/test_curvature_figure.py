@@ -8,6 +8,9 @@ from matplotlib.text import Text
 from vptft.errors import SettingsError
 from vptft.report.figures.curvature import draw_curvature, draw_density
 from vptft.report.figures.style import SMALL, to_png
+from vptft.report.sections import curvature
+from vptft.report.sections.curvature import over_runs
+from vptft.report.sections.parts import Context
 from vptft.why.landscape.curvature.measure import COLUMNS, DENSITY, Curvature
 
 SIZES = {"prompts": 46_080, "head": 2_310, "backbone": 21_536_640, "all": 21_538_950}
@@ -115,3 +118,18 @@ def test_what_is_not_there_is_said():
 def test_equal_results_give_equal_bytes():
     assert to_png(draw_curvature(RESULTS)) == to_png(draw_curvature(RESULTS))
     assert to_png(draw_density(RESULTS, space="all")) == to_png(draw_density(RESULTS, space="all"))
+
+
+def test_the_page_tells_runs_of_one_method_together():
+    runs = [made("ft", spaces=("head",), seed=seed) for seed in range(3)]
+    told = over_runs([*runs, made("vpt_deep", spaces=("head",))])
+    top = told[(told["quantity"] == "eigenvalue") & (told["rank"] == 1)].set_index("method")
+    values = pd.concat([run.table for run in runs]).query("quantity == 'eigenvalue' and rank == 1")["value"]
+    assert top.loc["ft", "value"] == pytest.approx(values.mean())
+    assert (top.loc["ft", "lowest"], top.loc["ft", "highest"]) == (values.min(), values.max())
+    assert top["n_runs"].to_dict() == {"ft": 3, "vpt_deep": 1}
+    assert top["reading"].to_dict() == {"ft": "average over runs", "vpt_deep": "average of a run"}
+    shown = curvature.ANALYSIS.tables(runs)[0]
+    assert all(row[0] == "photo/count" for row in shown.rows)
+    (density,) = (picture for picture in curvature.ANALYSIS.pictures(runs, Context()) if "density" in picture.name)
+    assert "head" in density.caption

@@ -12,13 +12,15 @@ with :math:`\hat A_l = (A_l + I) / 2` and A the attention averaged over heads,
 where :math:`\pi` are the prompts that come in before layer l: in VPT-deep their credit :math:`g_l`, the *prompt share*,
 stays with them and does not flow on. Patches, class token, registers and prompt shares sum to 1, always. Scores over
 every test image stand beside the maps: the part of a map on the object, deletion and insertion, pointing, and sanity
-checks by randomised weights (Adebayo et al. 2018). Both networks are explained for the same class and the same images.
+checks by randomised weights, another class and, where runs of ``train TASK+permuted`` are given beside, permuted labels
+(Adebayo et al. 2018). Both networks are explained for the same class and the same images.
 
 **How it misleads.** Rollout shows where content *could* have come from, not what decided. A map normalised over patches
 hides how much went to prompts: masses are written beneath. A kind of map that fails its sanity check is drawn hollow.
 Chosen images prove nothing: maps are drawn by a seed, and numbers are over all outcomes.
 
-**Command.** ``vptft-analyze attention VPT_RUN FT_RUN -o reports/mine``, with ``--scores`` for the numbers
+**Command.** ``vptft-analyze attention VPT_RUN FT_RUN -o reports/mine``, with ``--scores`` for the numbers;
+``attention checkpoints/mine checkpoints/permuted --scores`` checks maps by runs on permuted labels
 
 **Reference.** :py:mod:`vptft.why.attention.maps`, :py:mod:`vptft.why.attention.rollout`,
 :py:mod:`vptft.why.attention.scores`, :py:mod:`vptft.why.attention.comparison`

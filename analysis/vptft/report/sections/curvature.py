@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
 from vptft.report.figures.curvature import draw_curvature, draw_densities, main_scaling
 from vptft.report.sections.columns import Column, table
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.storage import slug
-from vptft.why.landscape.curvature.measure import Curvature
+from vptft.why.landscape.curvature.measure import ENOUGH, Curvature
 
 CAUTION = (
     "Raw flatness can be rescaled away without changing the function (Dinh et al. 2017); the scaled columns cannot, "
@@ -46,15 +47,31 @@ def _pictures(results: Sequence[Curvature], context: Context) -> Iterator[Pictur
             )
 
 
-def _tables(results: Sequence[Curvature]) -> list[Table]:
-    scaling = main_scaling(results)
+def over_runs(results: Sequence[Curvature]) -> pd.DataFrame:
+    """Every number over the runs of a task and method: the mean, and the range over batches, seeds and runs.
+
+    A reading of fewer than three runs is of these, and with fewer than three batches too a picture.
+    """
     whole = pd.concat(
         [result.summary().assign(task=result.task, method=result.method) for result in results], ignore_index=True
     )
+    by = ["task", "method", "space", "matrix", "scaling", "quantity", "rank"]
+    out = whole.groupby(by, sort=False, as_index=False).agg(
+        value=("value", "mean"), lowest=("lowest", "min"), highest=("highest", "max"), n_runs=("value", "size"),
+        n_batches=("n_batches", "min"),
+    )  # fmt: skip
+    of_one = np.where(out["n_batches"] < ENOUGH, "picture", "average of a run")
+    return out.assign(reading=np.where(out["n_runs"] < ENOUGH, of_one, "average over runs"))
+
+
+def _tables(results: Sequence[Curvature]) -> list[Table]:
+    scaling = main_scaling(results)
+    whole = over_runs(results)
     return [
         table(
             whole[(whole["scaling"] == scaling) & whole["quantity"].isin(SHOWN) & (whole["rank"].isin((-1, 0, 1)))],
-            f"Curvature, {SCALED[scaling]}, mean over batches: eigenvalue 1 is the largest, −1 the smallest.",
+            f"Curvature, {SCALED[scaling]}, mean over runs and batches with their range: eigenvalue 1 is the "
+            "largest, −1 the smallest.",
             [
                 Column("task", "task"),
                 Column("method", "method"),
@@ -63,6 +80,7 @@ def _tables(results: Sequence[Curvature]) -> list[Table]:
                 Column("quantity", "quantity"),
                 Column("rank", "rank", "d"),
                 Column("value", "value", ".3g", ("lowest", "highest")),
+                Column("runs", "n_runs", "d"),
                 Column("batches", "n_batches", "d"),
                 Column("reading", "reading"),
             ],

@@ -18,7 +18,8 @@ probes' standard error (Meyer et al. 2021; Chen and Hallman 2022).
 remember that the one's backbone was never optimised. No scaling removes confidence: a run with a fiftieth of the loss
 has about a fiftieth of the curvature. Whether flat is better is contested. There is no finding here.
 
-**Command.** ``vptft-analyze landscape checkpoints/dtd --what curvature -o reports/mine``
+**Command.** ``vptft-analyze landscape checkpoints/dtd --what curvature -o reports/mine``; with ``--space head
+--scaling element --density 4`` one space and its spectral density
 
 **Reference.** :py:mod:`vptft.why.landscape.curvature.measure`, :py:mod:`vptft.why.landscape.curvature.scaling`,
 :py:mod:`vptft.why.landscape.curvature.trace`, :py:mod:`vptft.why.landscape.curvature.density`
@@ -26,7 +27,7 @@ has about a fiftieth of the curvature. Whether flat is better is contested. Ther
 Measure two networks
 --------------------
 
-The :doc:`toy </toy>` of these pages, on training images; a mark is the mean over two batches.
+The :doc:`toy </toy>` of these pages, on training images; a mark is the mean over batches.
 """
 
 from toy import model, sample

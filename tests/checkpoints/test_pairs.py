@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from vptft.checkpoints.native import Run
-from vptft.checkpoints.pairs import pair_runs, require_one_setting
+from vptft.checkpoints.pairs import pair_runs, require_one_setting, unlike_seeds
 from vptft.errors import CheckpointError, SettingsError
 
 
@@ -69,3 +69,12 @@ def test_pairs_of_several_settings_are_no_seeds_of_one(make_run, other):
     require_one_setting([*one, *another])
     with pytest.raises(SettingsError, match=r"several settings, which are no seeds of one: .*; .*px"):
         require_one_setting([*one, *pairs_of(seed=1, **other)])
+
+
+def test_seeds_that_differ_in_more_are_named_with_what_differs(make_run):
+    runs = [make_run(method, seed=seed) for method in ("vpt_deep", "ft") for seed in (0, 1)]
+    assert unlike_seeds(pair_runs(runs)) == []
+    other = make_run("ft", seed=2, settings={"lr": 0.5})
+    told = unlike_seeds(pair_runs([*runs, make_run("vpt_deep", seed=2), other]))
+    rates = f"lr {runs[2].info.settings['lr']}, 0.5"
+    assert told == [f"runs of ft on {other.info.task} count as seeds and differ in more: {rates}"]

@@ -51,6 +51,25 @@ def unpaired(runs: Iterable[Run], pairs: Sequence[RunPair]) -> list[Run]:
     return [run for run in runs if run.info.method in methods and run.folder not in paired]
 
 
+def unlike_seeds(pairs: Sequence[RunPair]) -> list[str]:
+    """What differs between runs that count as seeds of one method, task and size: then their spread is not of seeds."""
+    cells: dict[tuple[object, ...], list[Run]] = {}
+    for run in (run for pair in pairs for run in (pair.vpt, pair.ft)):
+        info = run.info
+        cells.setdefault((info.method, info.task, info.n_train, info.image_size, info.backbone_sha256), []).append(run)
+    told = []
+    for (method, task, *_), runs in cells.items():
+        known = [{**run.info.settings, **run.info.options} for run in runs]
+        shared = set.intersection(*map(set, known)) - {"seed", "key"}
+        differ = [name for name in known[0] if name in shared and any(each[name] != known[0][name] for each in known)]
+        if differ:
+            said = "; ".join(
+                f"{name} {', '.join(map(str, dict.fromkeys(str(k[name]) for k in known)))}" for name in differ
+            )
+            told.append(f"runs of {method} on {task} count as seeds and differ in more: {said}")
+    return told
+
+
 def require_one_setting(pairs: Sequence[RunPair]) -> None:
     """Refuse pairs of a task that differ in more than their seed: what is pooled over seeds must be of one setting.
 

@@ -218,12 +218,14 @@ def say(text: str) -> None:
 
 
 def say_unpaired(runs: "Sequence[Run]", pairs: "Sequence[RunPair]") -> None:
-    """Say which runs found no partner: they are left out, which must not go unseen."""
-    from vptft.checkpoints.pairs import unpaired
+    """Say which runs found no partner: they are left out, which must not go unseen; and which are no seeds of one."""
+    from vptft.checkpoints.pairs import unlike_seeds, unpaired
 
     for run in unpaired(runs, pairs):
         same = "task, training size, seed, image size and backbone"
         say(f"warning: {run.folder} is left out: {run.info.method} without a partner of the same {same}.")
+    for difference in unlike_seeds(pairs):
+        say(f"warning: {difference}.")
 
 
 def plain(text: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vptft.advise.tasks import Block, Trained
 from vptft.checkpoints.native import find_runs
-from vptft.checkpoints.pairs import RunPair, pair_runs
+from vptft.checkpoints.pairs import RunPair, pair_runs, unlike_seeds
 from vptft.data import registry
 from vptft.data.tasks import NEAR_OBJECTIVES
 from vptft.errors import CheckpointError, VptftError
@@ -61,7 +61,7 @@ def evidence_of_runs(
 
 def _block(pairs: Sequence[RunPair], scheme: Scheme, leave_out: Collection[str], notes: Sequence[str]) -> Block:
     """Evidence of the runs of one image size."""
-    said = list(notes)
+    said = [*notes, *unlike_seeds(pairs)]
     by_task: dict[str, list[RunPair]] = {}
     for pair in pairs:
         by_task.setdefault(pair.vpt.info.task, []).append(pair)

@@ -12,6 +12,8 @@ from vptft.report.figures.lines import draw_barriers, draw_lines
 from vptft.report.figures.style import to_png, to_svg
 from vptft.report.figures.surfaces import PICTURE, draw_profiles, draw_surfaces
 from vptft.report.sections import lines as lines_section
+from vptft.report.sections import rises
+from vptft.report.sections.parts import Context
 from vptft.why.landscape.lines import BARRIERS, Lines, _pooled
 from vptft.why.landscape.surfaces import PATH, Surfaces
 
@@ -145,3 +147,17 @@ def test_barriers_stand_where_they_were_measured_and_start_lines_have_none():
 def test_what_cannot_be_drawn_is_said(draw, message):
     with pytest.raises(SettingsError, match=message):
         draw()
+
+
+def test_the_page_tells_the_rise_of_a_methods_runs_together():
+    runs = [make_surfaces("ft", dimensions=1, seeds=3) for _ in range(3)]
+    told = rises.over_runs([*runs, make_surfaces("vpt_deep", dimensions=1)]).set_index(["method", "split"])
+    ft = told.loc[("ft", "test")]
+    assert (ft["step"], ft["n_runs"], ft["reading"]) == (1.0, 3, "average over runs")
+    assert ft["rise"] == pytest.approx(4.0)  # steep in both ways alike; what is odd in the step cancels
+    assert (ft["least"], ft["most"]) == (pytest.approx(4.0), pytest.approx(4.0))
+    assert told.loc[("vpt_deep", "train"), "reading"] == "picture"  # of one run in two directions
+    (table,) = rises.ANALYSIS.tables(runs)
+    assert [row[:2] for row in table.rows] == [["a", "ft"]] * 2
+    (picture,) = rises.ANALYSIS.pictures(runs, Context())
+    assert len(picture.figure.axes) == 2

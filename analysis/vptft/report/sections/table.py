@@ -24,6 +24,7 @@ from vptft.report.sections import (
     quadrants,
     regularisation,
     reproduction,
+    rises,
     sensitivity,
 )
 from vptft.report.sections.parts import Analysis
@@ -35,7 +36,7 @@ BUILT_IN: tuple[Analysis[Any], ...] = tuple(
     module.ANALYSIS
     for module in (
         quadrants, outcomes, distance, objective, datasize, sensitivity, reproduction,
-        overfitting, calibration, overfitting_gap, regularisation, landscape, lines, curvature, escape,
+        overfitting, calibration, overfitting_gap, regularisation, landscape, rises, lines, curvature, escape,
         features, preservation,
         attention, attention_viewer, attention_scores,
     )

@@ -223,6 +223,6 @@ def test_the_mean_gap_of_observed_tasks_has_the_spread_of_tasks_and_one_task_tha
         pytest.approx(gaps.mean() + half),
     )
     assert w0.p == pytest.approx(2 / 2**6)
-    (alone,) = measure([pair("t", gap=0.1, far_data=None, far_objective=False, seeds=3)]).findings()
+    alone, *_ = measure([pair("t", gap=0.1, far_data=None, far_objective=False, seeds=3)]).findings()
     assert (alone.hypothesis, alone.n, alone.effect) == ("W0", 1, pytest.approx(10))
     assert alone.low < 10 < alone.high

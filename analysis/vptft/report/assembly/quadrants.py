@@ -35,6 +35,7 @@ def quadrant_plane(
         "disparities": known,
         "boundary": boundary,
         "seed": seed,
+        "judged": list(plane.JUDGED),
     }
 
     def make(settings: dict[str, Any]) -> plane.Quadrants:

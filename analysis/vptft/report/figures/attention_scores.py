@@ -157,11 +157,13 @@ def draw_attention_layers(result: AttentionComparison, *, ax: Axes | None = None
             columns.setdefault(name, axes)
             for side in SIDES:
                 part = heads[(heads["task"] == task) & (heads["side"] == side)].sort_values("layer")
+                if "prompt" in name and not part[name].any():
+                    continue  # a network without prompts
                 look = LOOKS[side]
                 x = part["layer"] + 1
                 axes.fill_between(x, part[f"{name}_least"], part[f"{name}_most"], color=look.colour, alpha=0.2, lw=0)
                 axes.plot(x, part[name], look.linestyle, color=look.colour, linewidth=1.2)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.04 * float(heads[f"{name}_most"].max()) or 1.0)
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.tick_params(labelbottom=row == len(tasks) - 1)
             if row == 0:

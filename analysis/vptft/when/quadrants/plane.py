@@ -79,6 +79,10 @@ PREDICTIONS = {
 }  # fmt: skip
 
 
+JUDGED = ("W0", "W1", "W2", "W5")
+"""Hypotheses that the tasks of one pretraining objective are asked about."""
+
+
 def measure(
     pairs: Sequence[TaskPair],
     *,

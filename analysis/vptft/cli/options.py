@@ -261,6 +261,8 @@ def progress() -> Iterator[Callable[..., Callable[[int, int], None]]]:
             return update
 
         yield start
+        for task in bars.tasks:  # what was there from before was never begun, and is not at 0%
+            bars.update(task.id, visible=False)
 
 
 def _shown(value: object) -> str:

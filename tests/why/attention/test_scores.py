@@ -248,6 +248,18 @@ def test_a_kind_that_fails_its_check_is_not_judged():
     assert "fails its sanity check: weights, class" in finding.reason
 
 
+def test_a_check_that_few_pairs_had_is_judged_by_these():
+    parts = of_seeds()
+    rows = pd.DataFrame([
+        {"side": side, "map": kind, "changed": "labels", "depth": np.nan, "similarity": like, "n": 6}
+        for side in ("vpt", "ft") for kind, like in (("gradcam", 0.8), ("rollout", 0.1))
+    ])  # fmt: skip
+    checked = replace(parts[0], sanity=pd.concat([parts[0].sanity, rows], ignore_index=True))
+    assert comparison.failed_on_either_side(parts)["gradcam"] == ""
+    found = comparison.failed_on_either_side([checked, *parts[1:]])
+    assert found == {"gradcam": "labels", "rollout": "weights, class"}
+
+
 def test_outcomes_masses_agreement_and_checks_are_kept_apart(three):
     assert three.outcomes[list(OUTCOMES)].to_numpy().sum() == pytest.approx(N)
     masses = three.masses.set_index("tokens")

@@ -134,14 +134,17 @@ def measure(parts: Sequence[AttentionScores], *, settings: Mapping[str, Any] | N
 
 
 def failed_on_either_side(parts: Sequence[AttentionScores]) -> dict[str, str]:
-    """What each kind of map fails on either side in most of the pairs it was checked in, by kind."""
-    found: dict[str, list[set[str]]] = {}
+    """What each kind of map fails on either side in most of the pairs in which that was checked, by kind."""
+    votes: dict[str, dict[str, list[bool]]] = {}
     for part in parts:
         for kind, failed in part.failed().items():
-            found.setdefault(kind, []).append(set(failed.split(", ")) - {""})
+            own = part.sanity.loc[part.sanity["map"] == kind, "changed"].unique()
+            kept = votes.setdefault(kind, {name: [] for name in CHANGES})
+            for name in own:
+                kept[name].append(name in failed.split(", "))
     return {
-        kind: ", ".join(name for name in CHANGES if sum(name in failed for failed in each) > len(each) / 2)
-        for kind, each in found.items()
+        kind: ", ".join(name for name, each in kept.items() if sum(each) > len(each) / 2)
+        for kind, kept in votes.items()
     }
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import jsonschema
 import pytest
@@ -93,3 +94,16 @@ def test_a_reason_is_gone_once_what_it_was_about_is_made(both, tmp_path):
     assert json.loads(path.read_text()) == {"features": "no weights"}  # of what was not tried again
     studied(lambda: None, key="features")
     assert not path.exists()
+
+
+def test_without_runs_the_page_is_made_again_from_what_was_measured(parsed, call, both, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    parsed("why", both, "--reference", "squares", "--images", 0, "--no-pdf", "-o", out)
+    before = {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    (out / "index.html").unlink()
+    shutil.rmtree(both)
+    parsed("why", "--no-pdf", "-o", out)
+    assert {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()} == before
+    nothing = call("why", "--no-pdf", "-o", tmp_path / "empty")
+    assert nothing.exit_code == 1
+    assert "study.json" in nothing.stderr

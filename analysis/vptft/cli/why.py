@@ -9,8 +9,8 @@ from vptft.cli.options import (
     Compare,
     Device,
     Json,
-    Runs,
     Seed,
+    SomeRuns,
     progress,
     refuse_page_of,
     say,
@@ -21,6 +21,7 @@ from vptft.cli.options import (
 
 if TYPE_CHECKING:
     from vptft.report.assembly.study import Step
+    from vptft.report.pages.report import Written
 
 
 FEWEST = 30
@@ -28,7 +29,7 @@ FEWEST = 30
 
 
 def why(
-    folders: Runs,
+    folders: SomeRuns = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.", callback=writable)] = Path(
         "reports/why"
     ),
@@ -63,9 +64,9 @@ def why(
     Results are kept in OUT/results: interrupted, the same command goes on; a result that is deleted is made again,
     and nothing else. 42 runs of a ViT-S at 56 px took 37 minutes of one core with AVX-512, 90 of a busy one without,
     and 2 the second time. Beside the page: figures (PDF, SVG, PNG), tables (LaTeX, CSV), findings.json with its schema,
-    provenance.json, report.pdf.
+    provenance.json, report.pdf. Without RUNS the page is made again from the results in OUT, and nothing is measured.
 
-    Example: `vptft-analyze why checkpoints/suite -o reports/mine`
+    Examples: `vptft-analyze why checkpoints/suite -o reports/mine`, `vptft-analyze why -o reports/mine --venue cvpr`
     """
     from vptft.checkpoints.native import find_runs
     from vptft.report.assembly.study import RunStudy, Sizes, facts_of
@@ -73,6 +74,9 @@ def why(
     from vptft.storage import write_json as save_json
 
     refuse_page_of("published", out / "results" / "published")
+    if not folders:
+        _tell(write_report(out / "results", out, title=title, pdf=pdf, venue=venue), {}, json)
+        return
     if 0 < images < FEWEST:
         raise typer.BadParameter(f"{images} is neither 0 nor at least {FEWEST}.", param_hint="--images")
     study = RunStudy(
@@ -96,11 +100,14 @@ def why(
     for key, reason in study.left_out.items():
         say(f"note: not measured, {key}: {reason}")
     save_json(study.results / "study.json", facts_of(study, folders[0]))
-    written = write_report(study.results, out, title=title, pdf=pdf, venue=venue)
+    _tell(write_report(study.results, out, title=title, pdf=pdf, venue=venue), study.left_out, json)
+
+
+def _tell(written: "Written", left_out: dict[str, str], json: bool) -> None:
     for note in written.notes:
         say(f"note: {note}")
     if json:
-        write_json({"page": str(written.page), "left_out": study.left_out})
+        write_json({"page": str(written.page), "left_out": left_out})
     else:
         say(f"The page: {written.page}")
         typer.echo(str(written.page))

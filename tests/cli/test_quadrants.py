@@ -18,7 +18,9 @@ def test_quadrants_give_one_row_a_task(parsed, both, squares):
     assert len(found) == 2
     assert sum(networks[0][name] for name in ("both", "only_vpt", "only_ft", "neither")) == networks[0]["n_test"]
     (row,) = plane["rows"]
-    assert {(each["hypothesis"], each["verdict"]) for each in plane["findings"]} == {("W5", "not applicable")}
+    told = [(each["hypothesis"], each["verdict"], each["reason"]) for each in plane["findings"]]
+    assert told[0] == ("W0", "inconclusive", "one seed: no verdict")
+    assert [each[:2] for each in told[1:]] == [("W5", "not applicable")]
     assert (row["task"], row["objective"], row["n_seeds"]) == (squares, "classification", 1)
     runs = {method: load_run(both / method).info.test_accuracy for method in ("vpt_deep", "ft")}
     assert (row["accuracy_vpt"], row["accuracy_ft"]) == pytest.approx((runs["vpt_deep"], runs["ft"]))

@@ -16,7 +16,7 @@ from why.landscape.conftest import make_model
 
 OPTIONS = CurvatureSettings(
     spaces=(PROMPTS, HEAD), k=2, seeds=(0, 1), probes=4, scalings=("element", "none"), max_products=25, m=2,
-    density_probes=1, density_steps=4, matrices=("hessian", "gauss-newton"), tolerance=1e-4,
+    density_probes=1, density_steps=4, matrices=("hessian", "gauss-newton"), tolerance=1e-4, batches=2,
 )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def test_spaces_that_a_model_has_not_are_left_out(sample):
 
 
 def test_cells_can_be_computed_elsewhere(small, sample):
-    few = CurvatureSettings(spaces=(HEAD,), k=1, max_products=5, scalings=("none",))
+    few = CurvatureSettings(spaces=(HEAD,), k=1, max_products=5, scalings=("none",), batches=2)
     seen = []
 
     def mapped(one, cells):

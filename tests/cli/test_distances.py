@@ -112,7 +112,7 @@ def test_small_and_broken_sets_are_warned_of_on_stderr(call, squares, image_fold
     assert result.exit_code == 0
     assert "fewer images than the 32 dimensions" in result.stderr
     assert "rank 9 of 32" in result.stderr
-    assert "1 images could not be read and are not counted: bad.png" in result.stderr
+    assert "images that could not be read and are not counted, 1: bad.png" in result.stderr
     assert "warning" not in result.stdout
 
 

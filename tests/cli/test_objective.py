@@ -125,4 +125,4 @@ def test_images_that_cannot_be_read_are_told_and_left_out(call, image_folder, tm
     Image.new("RGB", (4, 4)).save(tmp_path / "some" / "red" / "11.png")
     result = call("objective", tmp_path / "some", *TINY)
     assert result.exit_code == 0, result.stderr
-    assert "1 images could not be read and are left out" in result.stderr
+    assert "images that could not be read and are left out: 1" in result.stderr

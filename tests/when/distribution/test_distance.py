@@ -360,12 +360,14 @@ def test_warnings_list_what_was_skipped_and_what_is_unknown():
     found = measure(first, second)
     assert found.skipped == [f"{i}.png: truncated" for i in range(13)]
     listed = "; ".join(f"{i}.png: truncated" for i in range(10))
-    assert found.warnings() == [f"13 images could not be read and are not counted: {listed}; and 3 more"]
+    assert found.warnings() == [f"images that could not be read and are not counted, 13: {listed}; and 3 more"]
     assert found.frame()["skipped"].tolist() == [13]
     eleven = measure(first, replace(second, skipped=many[2:11]))
     assert eleven.warnings()[0].endswith("9.png: truncated; and 1 more")
     few = measure(first, replace(second, skipped=()))
-    assert few.warnings() == ["2 images could not be read and are not counted: 0.png: truncated; 1.png: truncated"]
+    assert few.warnings() == [
+        "images that could not be read and are not counted, 2: 0.png: truncated; 1.png: truncated"
+    ]
     unknown = measure(moments_only(make_statistics(X), n=None), make_statistics(Y, name="b"))
     assert unknown.warnings() == [
         "a (N=unknown) vs b (N=30): a file does not say how many images it is of, so its share of the bias stays in."

@@ -190,7 +190,7 @@ class SetDistance(Result):
             out.append(f"{said}: a file does not say how many images it is of, so its share of the bias stays in.")
         if self.skipped:
             shown = "; ".join(self.skipped[:10]) + (f"; and {len(self.skipped) - 10} more" if self.skipped[10:] else "")
-            out.append(f"{len(self.skipped)} images could not be read and are not counted: {shown}")
+            out.append(f"images that could not be read and are not counted, {len(self.skipped)}: {shown}")
         return out
 
 

@@ -144,5 +144,5 @@ def _caution(task: TaskFeatures, known: Mapping[str, float]) -> str:
     if not task.grouped:
         said.append("a class has few groups, so images of one picture are on both sides of the probe")
     if task.skipped:
-        said.append(f"{task.skipped} images could not be read and are left out")
+        said.append(f"images that could not be read and are left out: {task.skipped}")
     return "; ".join(said)

@@ -152,7 +152,7 @@ def _distance(name: str, scheme: Scheme) -> tuple[float, list[str]]:
         folder=_kept("distance", name, scheme),
     )  # fmt: skip
     notes = [] if found.debiased > 0 else [f"{name} is not farther from {scheme.reference} than chance would have it"]
-    notes += [f"{len(found.skipped)} images could not be read: {found.skipped[0]}"] if found.skipped else []
+    notes += [f"not read: {found.skipped[0]}"] if found.skipped else []
     return float(np.sqrt(max(found.debiased, 0.0))), notes
 
 

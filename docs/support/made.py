@@ -95,8 +95,8 @@ def about(group: Any) -> Iterator[tuple[str, str]]:
 
 def hypotheses() -> str:
     """The table that every report is a loop over."""
-    rows = "".join(f"| {h.id} | {h.statement} | {h.measured_by} |\n" for h in HYPOTHESES.values())
-    return f"| id | hypothesis | measured by |\n|---|---|---|\n{rows}"
+    rows = "".join(f"| {h.id} | {h.statement} | {h.needs} |\n" for h in HYPOTHESES.values())
+    return f"| id | hypothesis | judging it takes |\n|---|---|---|\n{rows}"
 
 
 def rule() -> str:

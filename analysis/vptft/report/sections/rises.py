@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from vptft.evidence.verdicts import SEEDS_FOR_A_VERDICT
 from vptft.report.figures.surfaces import draw_profiles
 from vptft.report.sections.columns import Column, table
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
@@ -15,8 +16,6 @@ CAUTION = (
     "where the training loss is small, so is all that rises from it. VPT and FT move different parameters, so a step "
     "of one is no step of the other."
 )
-RUNS = 3
-"""Runs from which on a number is more than that of single trainings."""
 
 
 def _pictures(results: Sequence[Surfaces], context: Context) -> Iterator[Picture]:
@@ -44,7 +43,7 @@ def over_runs(results: Sequence[Surfaces]) -> pd.DataFrame:
     every = shared[shared["n_runs"] == shared.groupby(by)["n_runs"].transform("max")]
     out = every.loc[every.groupby(by, sort=False)["step"].idxmax()].reset_index(drop=True)
     of_one = np.where(out["picture"], "picture", "average of a run")
-    return out.assign(reading=np.where(out["n_runs"] < RUNS, of_one, "average over runs"))
+    return out.assign(reading=np.where(out["n_runs"] < SEEDS_FOR_A_VERDICT, of_one, "average over runs"))
 
 
 def _tables(results: Sequence[Surfaces]) -> list[Table]:

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from vptft.checkpoints.native import find_runs
 from vptft.tuning import engines
@@ -215,6 +216,19 @@ def test_a_task_that_holds_too_few_is_left_out_and_the_others_trained(call, pars
     assert not list((tmp_path / "runs").rglob("*squares*"))
     alone = call("sweep", plan, "-o", tmp_path / "runs", "--only", cells[-1]["folder"])
     assert "None of the 1 missing cells can be trained" in alone.stderr
+
+
+@pytest.mark.parametrize("again", [("--status",), ("--dry-run",), ()], ids=str)
+def test_a_name_that_stands_for_other_images_by_now_is_not_done(call, parsed, squares, image_folder, tmp_path, again):
+    words = ("protocol", "controls", squares, *SMALL, "--n-train", 12, "--n-val", 4, "--n-test", 6, "-o", tmp_path)
+    assert call(*words).exit_code == 0
+    assert {row["state"] for row in parsed(*words, "--status")["cells"]} == {"done"}
+    for path in image_folder.rglob("*.png"):
+        Image.open(path).rotate(90).save(path)
+    result = call(*words, *again)
+    assert result.exit_code == 1
+    assert "was trained on other images than squares stands for now." in result.stderr
+    assert call(*words[:-1], tmp_path / "others", "--status").exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["datasize", "oneshot", "vtab1k"])

@@ -6,7 +6,7 @@ import pytest
 
 from vptft.checkpoints.native import find_runs
 from vptft.errors import NotApplicable
-from vptft.report.assembly.study import RunStudy
+from vptft.report.assembly.study import RunStudy, Sizes, measure_apart
 from vptft.report.pages.findings import SCHEMA
 
 pytestmark = pytest.mark.usefixtures("svg_alone")
@@ -53,6 +53,7 @@ def test_why_takes_no_images_or_enough_of_them(parsed, both, tmp_path, call):
     few = call("why", both, "--images", "5", "-o", tmp_path / "out")
     assert few.exit_code == 2
     assert "5 is neither 0 nor at least 30" in few.stderr
+    assert call("why", both, "--scored", "5", "-o", tmp_path / "out").exit_code == 2
     out = tmp_path / "none"
     more = ("--images", "0", "--compare", "published")
     parsed("why", both, "--reference", "squares", *more, "--no-pdf", "-o", out)
@@ -94,6 +95,24 @@ def test_a_reason_is_gone_once_what_it_was_about_is_made(both, tmp_path):
     assert json.loads(path.read_text()) == {"features": "no weights"}  # of what was not tried again
     studied(lambda: None, key="features")
     assert not path.exists()
+
+
+def test_processes_beside_measure_what_the_study_then_finds(parsed, both, tmp_path):
+    (both / "ft" / "model.safetensors").unlink()
+    out = tmp_path / "out"
+    study = RunStudy(runs=find_runs([both]), out=out, reference="squares", sizes=Sizes(features=30))
+    told = []
+    measure_apart(study, 2, lambda done, total: told.append((done, total)))
+    # Two slices, features of two runs, maps of the pair; what lacks its weights is left to the study's own process.
+    assert told == [(done, 5) for done in range(6)]
+    made = {path: path.stat().st_mtime_ns for path in (out / "results").rglob("result.json")}
+    assert {path.parent.parent.name for path in made} == {"landscape", "features"}
+    assert not (out / "results" / "left_out.json").exists()
+    words = ("--reference", "squares", "--images", 30, "--scored", 0, "--workers", 2, "--no-pdf")
+    left_out = parsed("why", both, *words, "-o", out)["left_out"]
+    assert {"landscape", "features", "attention"} <= left_out.keys()
+    assert "attention-scores" not in left_out
+    assert made == {path: path.stat().st_mtime_ns for path in made}
 
 
 def test_without_runs_the_page_is_made_again_from_what_was_measured(parsed, call, both, tmp_path, monkeypatch):

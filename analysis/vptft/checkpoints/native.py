@@ -75,6 +75,7 @@ class RunInfo:
     the hash of its tensors; None for the backbone as it was pretrained. ``search`` holds the trials that chose its
     learning rate, ``notes`` what must be known before its number is used. ``rebuilt_of`` are the hashes of tensors that
     stood here before it was trained again on another machine, the oldest first: what started from them may go on.
+    ``images`` has the fingerprint of each split it saw; nothing in runs made before these were kept.
 
     A run converted from another program's checkpoint has ``imported``: its source, what could not be known, and its
     recipe. What that program did not tell is None. Its network is described by ``shape`` (and ``adapters``), and its
@@ -114,6 +115,7 @@ class RunInfo:
     search: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     rebuilt_of: list[str] = field(default_factory=list)
+    images: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, values: Any, path: Path) -> Self:

@@ -179,6 +179,7 @@ def _go(
 
     _say_budgets(budgets)
     before = look(cells, root)
+    _check_own_tasks(cells, before, root)
     if status and not dry_run:
         _write(cells, before, root, as_json)
         return
@@ -207,6 +208,15 @@ def _go(
     asked = [state for folder, state in found.states.items() if not only or folder in only]
     if left or {"failed", "blocked"} & set(asked):
         raise typer.Exit(1)
+
+
+def _check_own_tasks(cells: "Mapping[str, Cell]", before: "Progress", root: Path) -> None:
+    """Refuse runs that were made when a name of the user's own stood for other images."""
+    if "done" not in before.states.values():
+        return  # what reads runs takes seconds to import
+    from vptft.tuning.cells import check_images
+
+    check_images(cells, before, root)
 
 
 def _left_out(cells: "Mapping[str, Cell]", before: "Progress", only: frozenset[str], retry: bool) -> set[str]:

@@ -44,6 +44,14 @@ def why(
             min=0,
         ),
     ] = 200,
+    scored: Annotated[
+        int | None,
+        typer.Option(
+            help="Test images whose attention is scored, where it shall be others than --images; deletion and "
+            "insertion of a tenth of them, and 30 at least.",
+            min=0,
+        ),
+    ] = None,
     thorough: Annotated[
         bool,
         typer.Option("--thorough", help="Also what takes hours: lines between solutions, curvature, the escape test."),
@@ -55,6 +63,9 @@ def why(
         typer.Option(help="Draw the files in OUT/figures for that venue's column or text width and letters."),
     ] = None,
     pdf: Annotated[bool, typer.Option("--pdf/--no-pdf", help="Print the page, by a browser that is installed.")] = True,
+    workers: Annotated[
+        int, typer.Option(help="Processes that measure beside each other, each with its share of the cores.", min=1)
+    ] = 1,
     seed: Seed = 0,
     device: Device = "cpu",
     json: Json = False,
@@ -69,7 +80,7 @@ def why(
     Examples: `vptft-analyze why checkpoints/suite -o reports/mine`, `vptft-analyze why -o reports/mine --venue cvpr`
     """
     from vptft.checkpoints.native import find_runs
-    from vptft.report.assembly.study import RunStudy, Sizes, facts_of
+    from vptft.report.assembly.study import RunStudy, Sizes, facts_of, measure_apart
     from vptft.report.pages.report import write_report
     from vptft.storage import write_json as save_json
 
@@ -77,8 +88,10 @@ def why(
     if not folders:
         _tell(write_report(out / "results", out, title=title, pdf=pdf, venue=venue), {}, json)
         return
-    if 0 < images < FEWEST:
-        raise typer.BadParameter(f"{images} is neither 0 nor at least {FEWEST}.", param_hint="--images")
+    scored = images if scored is None else scored
+    for option, n in (("--images", images), ("--scored", scored)):
+        if 0 < n < FEWEST:
+            raise typer.BadParameter(f"{n} is neither 0 nor at least {FEWEST}.", param_hint=option)
     study = RunStudy(
         runs=find_runs(folders),
         out=out,
@@ -88,10 +101,12 @@ def why(
         disparity=True,
         thorough=thorough,
         compared_with_paper=compare is not None,
-        sizes=Sizes(features=images, scores=images),
+        sizes=Sizes(features=images, scores=scored, scored_curves=max(Sizes.scored_curves, scored // 10)),
     )
     say_unpaired(study.runs, study.pairs)
     with progress() as start:
+        if workers > 1:
+            measure_apart(study, workers, start("measured beside each other"))
         steps = list(study.steps())
         overall = start("why", len(steps))
         for i, step in enumerate(steps):

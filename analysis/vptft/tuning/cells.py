@@ -10,14 +10,16 @@ from typing import Any
 from vptft.checkpoints.native import Run, load_run
 from vptft.data import registry
 from vptft.data.tasks import Task
-from vptft.errors import TrainingError, VptftError
+from vptft.errors import CheckpointError, TrainingError, VptftError
 from vptft.storage import write_json
+from vptft.tuning.inputs import images_of
 from vptft.tuning.loop import EpochCallback, Purpose, train
 from vptft.tuning.methods import find_method
 from vptft.tuning.plan import Cell
+from vptft.tuning.rebuild import settings_of
 from vptft.tuning.search import FAILED_FILE, at_an_end, chosen, next_rate, read_trial, summary
 from vptft.tuning.settings import TrainSettings
-from vptft.tuning.sweep import Job, Outcome, look
+from vptft.tuning.sweep import Job, Outcome, Progress, look
 
 
 def train_cell(
@@ -98,6 +100,34 @@ def final_runs(cells: Mapping[str, Cell], root: Path) -> list[Run]:
             + "\n".join(f"  {folder}: {problem}" for folder, problem in causes.items())
         )
     return [load_run(root / folder) for folder in finals]
+
+
+def check_images(cells: Mapping[str, Cell], progress: Progress, root: Path) -> None:
+    """Refuse runs of a task of the user's own whose name stands for other training images by now.
+
+    A cell's folder is addressed by its task's name, so without this they would pass for runs of the new images. One
+    run of each task is looked at, by its training images alone: the test images of a benchmark take minutes to read.
+
+    Raises
+    ------
+    CheckpointError
+        A task was registered anew since, or its images changed.
+    """
+    registered = {name for entry in registry.registrations() for name in (entry.name, *entry.tasks)}
+    done = {
+        cell.task: cell for folder, cell in cells.items() if cell.kind == "final" and progress.states[folder] == "done"
+    }
+    for cell in done.values():
+        if cell.task not in registered:
+            continue
+        run = load_run(root / cell.folder)
+        settings = settings_of(run)
+        kept = run.info.images.get(settings.train_split)
+        if kept and images_of(registry.task(cell.task), settings.train_split, settings).fingerprint() != kept:
+            raise CheckpointError(
+                f"{run.folder} was trained on other images than {cell.task} stands for now.",
+                "Give another folder for these runs (--out), or remove the old ones.",
+            )
 
 
 @lru_cache(maxsize=64)

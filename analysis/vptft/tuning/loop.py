@@ -157,7 +157,9 @@ def train(
             # Taken up again, it would fail there again.
             shutil.rmtree(folder / "resume", ignore_errors=True)
             raise
-        run = _finish(state, inputs, task, method, loaded, settings, base, purpose, folder=folder, key=key)
+        run = _finish(
+            state, inputs, task, method, loaded, settings, base, purpose, folder=folder, key=key, content=content
+        )
         shutil.rmtree(folder / "resume", ignore_errors=True)
     return run
 
@@ -374,6 +376,7 @@ def _finish(
     *,
     folder: Path,
     key: str,
+    content: dict[Split, str],
 ) -> Run:
     judged = inputs.get("test")
     history = pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS))
@@ -423,6 +426,7 @@ def _finish(
         base=None if base is None else reference_to(base, folder),
         search=None if purpose.search is None else dict(purpose.search),
         notes=notes,
+        images={name: content[name] for name in content},
     )
     kept = tuned if purpose.keep_weights else None
     return save_run(folder, info, state=kept, history=history, predictions=predictions)

@@ -4,6 +4,7 @@ What cannot be measured of these runs is kept with its reason in ``results/left_
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from vptft.report.assembly.lines import lines_of
 from vptft.report.assembly.objective import objective_disparity, task_features
 from vptft.report.assembly.outcomes import outcomes_of
 from vptft.report.assembly.overfitting import calibrations, curves, explained
+from vptft.report.assembly.pieces import Arrays, in_processes
 from vptft.report.assembly.quadrants import quadrant_plane
 from vptft.report.assembly.recipes import fairness_of
 from vptft.report.assembly.reproduction import reproduction_of
@@ -56,11 +58,22 @@ REASONS = 3
 
 @dataclass(frozen=True)
 class Step:
-    """A part of a study: its label, its share of the time, and what it does."""
+    """A part of a study.
+
+    Attributes
+    ----------
+    label, weight
+        What it is called, and its share of the time.
+    go
+        What it does.
+    apart
+        What a process beside may do first, so that ``go`` finds it done: a part that needs no other and takes long.
+    """
 
     label: str
     weight: float
     go: Callable[[], object]
+    apart: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,24 +164,28 @@ class RunStudy:
         yield Step("curves", 2, self.tried("overfitting", self.overfitting))
         for pair in self.first:
             for run in (pair.vpt, pair.ft):
-                yield Step(f"loss slice: {run.label}", 7, self.tried("landscape", partial(self.slice_of, run)))
+                yield self._alone(f"loss slice: {run.label}", 7, "landscape", partial(self.slice_of, run))
         if self.sizes.features:
             for run in self.runs:
-                yield Step(f"features: {run.label}", 3, self.tried("features", partial(self.features, run)))
+                yield self._alone(f"features: {run.label}", 3, "features", partial(self.features, run))
             yield Step("preservation", 1, self.tried("feature-preservation", self.preservation))
         for pair in self.first:
-            yield Step(f"attention: {pair.vpt.info.task}", 3, self.tried("attention", partial(self.maps_of, pair)))
+            yield self._alone(f"attention: {pair.vpt.info.task}", 3, "attention", partial(self.maps_of, pair))
         if self.sizes.scores:
             for pair in self.pairs:
                 label = f"attention scores: {pair.vpt.label}"
-                yield Step(label, 10, self.tried("attention-scores", partial(self.scores_of, pair)))
+                yield self._alone(label, 10, "attention-scores", partial(self.scores_of, pair))
             yield Step("attention in numbers", 1, self.tried("attention-comparison", self.compared))
         if self.thorough:
             yield Step("lines", 60, self.tried("landscape-lines", self.lines))
             for pair in self.first:
                 for run in (pair.vpt, pair.ft):
-                    yield Step(f"curvature: {run.label}", 100, self.tried("curvature", partial(self.curvature_of, run)))
+                    yield self._alone(f"curvature: {run.label}", 100, "curvature", partial(self.curvature_of, run))
             yield Step("escape test", 300, self.tried("escape", self.escape))
+
+    def _alone(self, label: str, weight: float, key: str, measure: Callable[[], object]) -> Step:
+        """A step that needs no other."""
+        return Step(label, weight, self.tried(key, measure), apart=measure)
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -337,6 +354,37 @@ class RunStudy:
     def escape(self) -> object:
         """What prompts and other extensions of equal size let a finetuned network improve."""
         return escape(self.runs, options=EscapeOptions(seed=self.seed), folder=self.results / "escape")
+
+
+def measure_apart(study: RunStudy, workers: int, on_step: Callable[[int, int], None]) -> None:
+    """Measure what needs no other step in processes beside this one; the study's own steps find it done.
+
+    What cannot be measured is left to them: they meet it again and keep the reason.
+
+    Parameters
+    ----------
+    study, workers
+        What is measured, by how many processes.
+    on_step
+        Called with the number of steps done and of all that are made so.
+    """
+    wanted = [number for number, step in enumerate(study.steps()) if step.apart is not None]
+    on_step(0, len(wanted))
+    for done, _ in enumerate(in_processes(workers, _measuring, study, wanted), start=1):
+        on_step(done, len(wanted))
+
+
+def _measuring(study: RunStudy) -> Callable[[int], Arrays]:
+    steps = list(study.steps())
+
+    def measure(number: int) -> Arrays:
+        alone = steps[number].apart
+        assert alone is not None
+        with suppress(VptftError):
+            alone()
+        return {}
+
+    return measure
 
 
 def facts_of(study: RunStudy, folder: Path, **told: Any) -> dict[str, Any]:

@@ -46,12 +46,9 @@ def why(
     ] = 200,
     scored: Annotated[
         int | None,
-        typer.Option(
-            help="Test images whose attention is scored, where it shall be others than --images; deletion and "
-            "insertion of a tenth of them, and 30 at least.",
-            min=0,
-        ),
+        typer.Option(help="Test images whose attention is scored, where it shall be others than --images.", min=0),
     ] = None,
+    sample: Annotated[int, typer.Option(help="Images, of those scored, for deletion and insertion.", min=1)] = 30,
     thorough: Annotated[
         bool,
         typer.Option("--thorough", help="Also what takes hours: lines between solutions, curvature, the escape test."),
@@ -101,7 +98,7 @@ def why(
         disparity=True,
         thorough=thorough,
         compared_with_paper=compare is not None,
-        sizes=Sizes(features=images, scores=scored, scored_curves=max(Sizes.scored_curves, scored // 10)),
+        sizes=Sizes(features=images, scores=scored, scored_curves=sample),
     )
     say_unpaired(study.runs, study.pairs)
     with progress() as start:

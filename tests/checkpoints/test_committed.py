@@ -14,7 +14,7 @@ SUITE_FOLDER = Path(__file__).parents[2] / "checkpoints" / "suite"
 SIZES_FOLDER = SUITE_FOLDER.parent / "datasize"
 CONTROLS = ("mixed", "ft_then_pt")
 """Not searched: their rates are those that were found for FT and for VPT-deep."""
-LARGE = ("ft", "mixed", "pt_then_ft")
+LARGE = ("ft", "mixed", "partial_k", "pt_then_ft")
 
 pytestmark = pytest.mark.skipif(not SUITE_FOLDER.is_dir(), reason="the source distribution holds no runs")
 

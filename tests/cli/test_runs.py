@@ -103,6 +103,9 @@ def test_every_option_of_train_reaches_the_run(train, squares, tmp_path):
         (("photo/count", "--backbone", "tiny", "--image-size", "30"), "patches of 8 px, so 30 px would lose a border"),
         (("dtd",), "its images are not registered on this machine"),
         (("photo/count", "--lr", "-1"), "lr must be positive, got -1.0"),
+        (("photo/count", "--set", "prompt_layers=[: "), "prompt_layers is '[: ', which cannot be read"),
+        (("photo/count", "--seed", str(10**17)), "seed must be at most 8796093022208"),
+        (("photo/count", "--prompt-length", str(10**11)), "prompt_length must be at most 100000"),
     ],
     ids=str,
 )
@@ -112,6 +115,24 @@ def test_what_train_does_not_know_it_says_with_the_nearest(call, words, said, tm
     assert result.stdout == ""
     assert said in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_rate_among_the_other_settings_is_the_rate(train, squares, tmp_path):
+    assert load_run(train(squares, tmp_path / "run", "--set", "lr=0.05")).info.settings["lr"] == 0.05
+
+
+def test_a_seed_among_the_other_settings_is_sent_to_its_option(call, squares):
+    result = call("train", squares, "--set", "seed=3")
+    assert result.exit_code == 2
+    assert "--seed" in result.stderr
+
+
+def test_the_folder_one_stands_in_is_a_folder(call, squares, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    words = ("train", squares, "--backbone", "tiny", "--image-size", 32, "--epochs", 1, "--method", "ft_then_pt")
+    assert call(*words, "-o", ".").exit_code == 0
+    assert load_run(tmp_path / "here").info.method == "ft_then_pt"
 
 
 def test_an_image_size_that_the_patches_do_not_fill_is_refused(call, squares, tmp_path):

@@ -50,6 +50,20 @@ def test_a_dry_run_trains_nothing_and_estimates_every_cell(call, parsed, plan, t
     assert "minutes" in shown.stdout
 
 
+def test_a_dry_run_is_about_the_cells_that_would_be_trained(call, parsed, plan, tmp_path):
+    root = tmp_path / "runs"
+    cells = parsed("sweep", plan, "-o", root, "--status")["cells"]
+    one = cells[0]["folder"]
+    said = call("sweep", plan, "-o", root, "--dry-run", "--only", one).stderr
+    assert f"1 of {CELLS} cells are missing" in said
+    wrong = call("sweep", plan, "-o", root, "--dry-run", "--only", "no/such")
+    assert (wrong.exit_code, "The plan has no cell no/such" in wrong.stderr) == (1, True)
+    (root / one).mkdir(parents=True)
+    (root / one / "failed.json").write_text('{"problem": "was", "diverged": false, "lr": null, "wd": 0}')
+    assert f"{CELLS - 1} of {CELLS} cells" in call("sweep", plan, "-o", root, "--dry-run").stderr
+    assert f"{CELLS} of {CELLS} cells" in call("sweep", plan, "-o", root, "--dry-run", "--retry").stderr
+
+
 def test_the_commands_of_a_slurm_array_make_the_whole_sweep(call, plan, tmp_path):
     import shlex
 
@@ -132,7 +146,7 @@ def test_what_a_protocol_cannot_do_is_said(call, tmp_path):
     result = call("protocol", "datasize", "digits", "--backbone", "tiny", "--status", "-o", tmp_path)
     assert "left out: digits: it cannot give 20000 training images" in result.stderr
     unequal = call("protocol", "vtab1k", "photo/count", "--recipe", "kmnp", "--status", "-o", tmp_path)
-    assert "NOT EQUAL, which favours the larger: ft 11, vpt_deep 23" in unequal.stderr
+    assert "NOT EQUAL, which favours the larger: ft 4, vpt_deep 40" in unequal.stderr
     assert call("protocol", "nope").exit_code == 1
 
 

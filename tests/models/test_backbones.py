@@ -41,6 +41,17 @@ def test_missing_left_over_and_misshapen_keys_are_named(state, tmp_path):
         load_backbone(f"{NAME}@{tmp_path / 'w.safetensors'}", 64)
 
 
+@pytest.mark.parametrize("name", ["convnext_atto", "efficientnet_b0", "resnet18", "deit_tiny_distilled_patch16_224"])
+@pytest.mark.parametrize("classes", [0, 7])
+def test_files_of_any_architecture_load_with_a_classifier_or_without(name, classes, tmp_path):
+    saved = timm.create_model(name, num_classes=classes).state_dict()
+    save_file(saved, tmp_path / "w.safetensors")
+    module = load_backbone(f"{name}@{tmp_path / 'w.safetensors'}", 224).module
+    kept = module.state_dict()
+    assert len(saved) - len(kept) == (0 if not classes else 4 if "distilled" in name else 2)
+    torch.testing.assert_close(kept, {key: saved[key] for key in kept}, rtol=0, atol=0)
+
+
 def test_weights_that_are_not_numbers_are_refused(state, tmp_path):
     state["norm.bias"][0] = float("nan")
     save_file(state, tmp_path / "w.safetensors")

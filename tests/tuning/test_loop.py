@@ -2,6 +2,7 @@ import errno
 import math
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -233,6 +234,15 @@ def test_snapshots_hold_the_tensors_of_their_epochs(go, long, tmp_path):
     shorter = go("vpt_deep", tmp_path / "other", replace(long, snapshots=5))
     assert list(shorter.snapshots()) == [1, 2, 3, 4, 5]
     assert shorter.info.model_sha256 == run.info.model_sha256
+
+
+def test_snapshots_of_a_training_that_was_given_up_are_not_the_next_ones(go, long, tmp_path):
+    with pytest.raises(Stop):
+        go("vpt_deep", tmp_path / "run", replace(long, snapshots=5), on_epoch=stop_after(3))
+    shutil.rmtree(tmp_path / "run" / "resume", ignore_errors=True)
+    assert len(list((tmp_path / "run" / "snapshots").iterdir())) >= 2
+    run = go("vpt_deep", tmp_path / "run", replace(long, epochs=2, snapshots=1))
+    assert list(run.snapshots()) == [2]
 
 
 def test_what_must_be_known_is_kept_with_the_run(go, settings, tmp_path):

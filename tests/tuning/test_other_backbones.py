@@ -10,7 +10,7 @@ import torch
 from oracles.swin import make_swin
 from vptft.checkpoints.native import load_run
 from vptft.data.transforms import normalise
-from vptft.errors import NotApplicable
+from vptft.errors import NotApplicable, SettingsError
 from vptft.models import backbones
 from vptft.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, Embedded
 from vptft.tuning.building import build_model
@@ -105,6 +105,14 @@ def test_biases_leave_the_batch_statistics_alone_and_finetuning_moves_them():
     assert len(statistics) > 10
     assert not changed_by_steps(build("bias", "resnet")) & statistics
     assert changed_by_steps(build("ft", "resnet")) >= statistics
+
+
+def test_a_last_batch_of_one_is_refused_where_batches_normalise(monkeypatch, toy_task, settings, tmp_path):
+    monkeypatch.setattr(backbones, "_build", lambda name: (module_of("resnet"), "random"))
+    one_left = replace(settings, n_train=9, batch_size=4)
+    with pytest.raises(SettingsError, match=r"9 training images in batches of 4 leave one alone"):
+        train(toy_task, METHODS["ft"], backbone="any", settings=one_left, folder=tmp_path / "ft")
+    train(toy_task, METHODS["linear"], backbone="any", settings=one_left, folder=tmp_path / "linear")
 
 
 @pytest.mark.parametrize("name", ["vpt_shallow", "vpt_deep", "mixed"])

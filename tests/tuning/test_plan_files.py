@@ -116,6 +116,9 @@ def test_unknown_names_are_listed():
         ("!!python/object/apply:os.system ['touch /tmp/hacked']", "is not YAML"),
         ("", "is empty"),
         ("tasks: photo/count\nmethods: ft\nseeds: x", "plan.yaml: seeds is 'x'"),
+        ("tasks: photo/count\nmethods: ft\nmethods: linear", "'methods' stands twice, again in line 3"),
+        ("tasks: photo/count\nmethods: ft\ngiven: [epoch]", "given has no 'epoch'|settings has no 'epoch'"),
+        ("tasks: photo/count\nmethods: ft\nsettings: {lr: 0.5}\nsearch: true", "both gives a learning rate, 0.5, and"),
     ],
 )
 def test_a_file_that_is_none_is_refused_with_its_name(text, match, tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vptft.data import registry
-from vptft.errors import UnknownNameError
+from vptft.errors import SettingsError, UnknownNameError
 from vptft.tuning.methods import METHODS
 from vptft.tuning.plan import Arm
 from vptft.tuning.protocols import (
@@ -111,6 +111,27 @@ def test_a_user_changes_size_epochs_seeds_and_recipe():
     small = fitted(SUITE, n_train=30, n_val=8, n_test=20)
     assert (small.sizes, small.settings.n_val, small.settings.n_test) == ((30,), 8, 20)
     assert fitted(SUITE) == SUITE
+
+
+def test_a_recipe_changes_neither_what_a_protocol_is_about_nor_gets_another_search():
+    plans, _ = find_protocol("overfitting").plans(["photo/count"], [Arm(method="ft")], "dinov2-s")
+    arms = [
+        {(c.settings.weight_decay, c.settings.backbone_dropout, c.settings.augment, c.settings.label_smoothing,
+          c.settings.keep) for c in fitted(plan, recipe="kmnp").cells().values() if c.kind == "final"}
+        for plan in plans
+    ]  # fmt: skip
+    # KMnP/vpt finetunes with that dropout anyway: one arm is its plain one.
+    assert len(set().union(*arms)) == len(plans) - 1 == 6
+    large = find_protocol("suite-98").plans(["photo/count"], [Arm(method="ft")], "dinov2-s")[0][0]
+    assert {c.settings.image_size for c in fitted(large, recipe="kmnp").cells().values()} == {98}
+    vtab = find_protocol("vtab1k").plans(["digits"], [Arm(method="ft"), Arm(method="vpt_deep")], "dinov2-s")[0][0]
+    assert fitted(vtab).budgets() == {"ft": 9, "vpt_deep": 9}
+    assert fitted(vtab, recipe="kmnp").budgets() == {"ft": 4, "vpt_deep": 40}
+
+
+def test_more_seeds_than_a_protocol_has_are_refused():
+    with pytest.raises(SettingsError, match=r"suite has 3 seeds, not 4"):
+        fitted(SUITE, seeds=4)
 
 
 def test_an_unknown_protocol_lists_the_known():

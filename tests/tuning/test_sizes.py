@@ -101,6 +101,22 @@ def test_another_fault_of_a_task_is_told_as_it_is(settings, make_task, make_imag
         draw(make_task(load=load), "val", settings)
 
 
+def test_a_task_whose_images_are_not_here_is_left_out_and_the_others_are_not(plan, small):
+    def load(name):
+        if name == "a":
+            raise DataError("a is not here.", "Register it.")
+        return small
+
+    both = replace(plan, tasks=("a", "b"))
+    cells = both.cells()
+    left, reasons = out_of_reach(cells, list(cells), load)
+    assert {cells[folder].task for folder in left} == {"a"}
+    assert len(left) == len(cells) / 2
+    assert reasons == ["a is not here. Register it."]
+    with pytest.raises(DataError, match=r"None of the \d+ missing cells can be trained:\n  a is not here"):
+        out_of_reach(replace(plan, tasks=("a",)).cells(), list(replace(plan, tasks=("a",)).cells()), load)
+
+
 def test_a_task_whose_images_are_not_here_is_known():
     check_known(["photo/count", "dtd"])
     with pytest.raises(UnknownNameError, match=r"no task named 'photo/cuont'. Did you mean photo/count"):

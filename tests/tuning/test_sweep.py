@@ -241,6 +241,29 @@ def test_a_folder_that_cannot_be_written_is_refused_unless_all_is_there(go, plan
         (tmp_path / "sweep").chmod(0o755)
 
 
+def test_a_cell_that_can_leave_nothing_stops_no_other(go, plan, tmp_path):
+    (tmp_path / "sweep" / "search" / "toy-colour").mkdir(parents=True)
+    (tmp_path / "sweep" / "search" / "toy-colour" / "ft").write_text("in the way")
+    progress, _ = go()
+    states = {plan.cells()[folder].method: set() for folder in progress.states}
+    for folder, state in progress.states.items():
+        states[plan.cells()[folder].method].add(state)
+    assert states["vpt_deep"] == {"done"}
+    assert states["ft"] == {"failed", "blocked"}
+
+
+@pytest.mark.parametrize("content", ["{}", "", "[1]"])
+def test_a_damaged_failure_is_a_failure_that_can_be_tried_again(go, plan, tmp_path, content):
+    cells = replace(plan, arms=(Arm(method="linear"),), search=None, seeds=(0,)).cells()
+    (folder,) = cells
+    (tmp_path / "sweep" / folder).mkdir(parents=True)
+    (tmp_path / "sweep" / folder / "failed.json").write_text(content)
+    progress, trained = go(cells)
+    assert (progress.states[folder], trained) == ("failed", [])
+    assert "is damaged" in progress.problems[folder]
+    assert go(cells, retry=True)[0].states[folder] == "done"
+
+
 def test_waves_hold_what_can_be_trained_at_once(plan):
     cells = replace(plan, arms=(Arm(method="ft_then_pt"),)).cells()
     order = waves(cells)

@@ -76,7 +76,10 @@ def train(
         "prompt_length": prompt_length, "image_size": image_size, "n_train": n_train, "n_val": n_val,
         "n_test": n_test, "snapshots": snapshots,
     }  # fmt: skip
-    given = {name: value for name, value in named.items() if value is not None} | settings_from(_pairs(others or []))
+    others_given = settings_from(_pairs(others or []))
+    if "seed" in others_given:
+        raise typer.BadParameter("seed is an option of its own: --seed.")
+    given = {name: value for name, value in named.items() if value is not None} | others_given
     plain = TrainSettings(**given, seed=seed)
     _say_unused(find_method(method), given)
     found = registry.task(task)
@@ -86,7 +89,7 @@ def train(
     def go(name: str, folder: Path, start_from: "Run | None") -> "Run":
         chosen = find_method(name)
         settings = with_recipe(plain, recipe, chosen, given=frozenset(given))
-        if lr is None or name != method:  # a rate given is the method's own, not that of what it starts from
+        if "lr" not in given or name != method:  # a rate given is the method's own, not that of what it starts from
             settings = replace(settings, lr=default_rate(recipe, chosen, settings.batch_size))
         if is_complete(folder):
             there.append(folder)
@@ -98,6 +101,8 @@ def train(
         )  # fmt: skip
 
     folder = out or Path("checkpoints") / slug(task) / find_method(method).name / f"seed{seed}"
+    if not folder.name:  # "." has none to put its lock and its base beside
+        folder = folder.absolute()
     after = find_method(method).after
     try:
         with progress() as start:

@@ -122,7 +122,7 @@ def protocol(
     found = find_protocol(name)
     if found.sizes and (n_train is not None or n_val is not None):
         raise typer.BadParameter(f"{name} takes no --n-train or --n-val: it has its own sizes, {found.sizes}.")
-    arms = [Arm(method=each) for each in (methods.split(",") if methods else found.methods)]
+    arms = [Arm(method=each.strip()) for each in (methods.split(",") if methods else found.methods)]
     named = [member for each in (tasks or found.tasks) for member in registry.members(each)]
     check_known(named)
     plans, left_out = found.plans(named, arms, backbone)
@@ -175,7 +175,7 @@ def _go(
     device: str,
     as_json: bool,
 ) -> None:
-    from vptft.tuning.sweep import look, run_sweep
+    from vptft.tuning.sweep import look, run_sweep, to_train
 
     _say_budgets(budgets)
     before = look(cells, root)
@@ -183,9 +183,10 @@ def _go(
     if status and not dry_run:
         _write(cells, before, root, as_json)
         return
-    left = _left_out(cells, before, only, retry)
+    wanted = to_train(cells, before, only=only, retry=retry)
+    left = _left_out(cells, wanted)
     if dry_run:
-        _estimated(cells, before, left, workers, device, as_json)
+        _estimated(cells, before, wanted, left, workers, device, as_json)
         return
     kept = {folder: cell for folder, cell in cells.items() if folder not in left}
     with progress() as start:
@@ -219,15 +220,10 @@ def _check_own_tasks(cells: "Mapping[str, Cell]", before: "Progress", root: Path
     check_images(cells, before, root)
 
 
-def _left_out(cells: "Mapping[str, Cell]", before: "Progress", only: frozenset[str], retry: bool) -> set[str]:
+def _left_out(cells: "Mapping[str, Cell]", wanted: "Sequence[str]") -> set[str]:
     """Say which of the cells to be trained ask for more images than there are, and return these cells' folders."""
     from vptft.tuning.sizes import out_of_reach
 
-    wanted = [
-        folder
-        for folder, state in before.states.items()
-        if (state == "missing" or (retry and state != "done")) and (not only or folder in only)
-    ]
     left, reasons = out_of_reach(cells, wanted)
     for reason in reasons:
         say(f"left out: {reason}")
@@ -251,12 +247,18 @@ def _say_budgets(budgets: Mapping[str, int]) -> None:
 
 
 def _estimated(
-    cells: "Mapping[str, Cell]", before: "Progress", left: set[str], workers: int, device: str, as_json: bool
+    cells: "Mapping[str, Cell]",
+    before: "Progress",
+    wanted: "Sequence[str]",
+    left: set[str],
+    workers: int,
+    device: str,
+    as_json: bool,
 ) -> None:
     from vptft.tuning.estimates import estimate, hours
 
     states = before.states
-    missing = [cell for folder, cell in cells.items() if states[folder] == "missing" and folder not in left]
+    missing = [cells[folder] for folder in wanted if folder not in left]
     seconds = estimate(missing, device=device)
     if as_json:
         write_json([{**_row(cell, states[folder]), "seconds": seconds.get(folder)} for folder, cell in cells.items()])
@@ -273,7 +275,7 @@ def _estimated(
     untimed = sum(each is None for each in seconds.values())
     what = f"{len(missing)} of {len(cells)} cells are missing"
     if left:
-        what += f" and can be trained ({sum(states[folder] == 'missing' for folder in left)} cannot)"
+        what += f" and can be trained ({len(left.intersection(wanted))} cannot)"
     said = f"{what}: {hours(seconds, workers):.2f} h on {workers} worker(s)"
     say(said + (f", and {untimed} that could not be timed here." if untimed else "."))
 

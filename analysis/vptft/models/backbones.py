@@ -176,8 +176,15 @@ def _from_file(architecture: str, path: Path) -> nn.Module:
 
 def _load_backbone_state(model: nn.Module, state: dict[str, torch.Tensor], architecture: str, path: Path) -> None:
     """Load all but the classifier; anything missing or left over is refused, by name."""
-    state = {name: value for name, value in state.items() if not name.startswith(("head.", "fc."))}
     expected = model.state_dict()
+    # What timm calls the classifier of this architecture; a ConvNeXt's head holds a norm that its features need.
+    named = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
+    roots = {"head", "fc", *((named,) if isinstance(named, str) else named)}
+    state = {
+        name: value
+        for name, value in state.items()
+        if name in expected or not any(name.startswith(f"{root}.") for root in roots)
+    }
     missing = sorted(expected.keys() - state.keys())
     extra = sorted(state.keys() - expected.keys())
     shapes = [

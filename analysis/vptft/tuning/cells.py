@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from vptft.checkpoints.native import Run, load_run
 from vptft.data import registry
 from vptft.data.tasks import Task
-from vptft.errors import CheckpointError, TrainingError, VptftError
+from vptft.errors import CheckpointError, StorageError, TrainingError, VptftError
 from vptft.storage import write_json
 from vptft.tuning.inputs import images_of
 from vptft.tuning.loop import EpochCallback, Purpose, train
@@ -53,7 +54,8 @@ def train_cell(
         }
         if not isinstance(error, VptftError):
             told["traceback"] = traceback.format_exc()
-        write_json(target / FAILED_FILE, told)
+        with suppress(StorageError):  # what cannot be written there is told all the same
+            write_json(target / FAILED_FILE, told)
         return Outcome("diverged" if diverged else "failed", problem)
     return Outcome("done")
 

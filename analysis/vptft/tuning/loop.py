@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from vptft.checkpoints.native import (
     HISTORY_COLUMNS,
+    SNAPSHOTS,
     Predictions,
     Run,
     RunInfo,
@@ -150,12 +151,16 @@ def train(
             inputs = {name: pixels_of(split, settings.image_size) for name, split in images.items()}
         if state.model.prompts is not None and method.prompts and settings.prompt_init == "class_token":
             state.model.prompts.start_from(_class_tokens(inputs[settings.train_split], state.model, loaded))
+        _check_last_batch(state.model, len(inputs[settings.train_split].labels), settings.batch_size)
         _resume(state, folder, key)
+        if not state.epoch:  # those of a training that was given up are not this one's
+            shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
         try:
             _fit(state, inputs, loaded, settings, folder=folder, key=key, on_epoch=on_epoch)
         except TrainingError:
             # Taken up again, it would fail there again.
-            shutil.rmtree(folder / "resume", ignore_errors=True)
+            for left in ("resume", SNAPSHOTS):
+                shutil.rmtree(folder / left, ignore_errors=True)
             raise
         run = _finish(
             state, inputs, task, method, loaded, settings, base, purpose, folder=folder, key=key, content=content
@@ -206,6 +211,17 @@ def _check_base(method: Method, base: Run | None, task: Task, backbone: str, set
         said = ", ".join(f"{name} {theirs[name]}, not {own[name]}" for name in differ)
         raise CheckpointError(
             f"{base.folder} is no base for this run: {said}.", "Train one with the same draw and options."
+        )
+
+
+def _check_last_batch(model: TunedModel, count: int, batch_size: int) -> None:
+    """Refuse a last batch of one image where the network normalises by the batch: one image has no variance."""
+    model.train()
+    normed = any(each.training for each in model.modules() if isinstance(each, torch.nn.modules.batchnorm._BatchNorm))
+    if normed and count % batch_size == 1 and batch_size > 1:
+        raise SettingsError(
+            f"{count} training images in batches of {batch_size} leave one alone; this network normalises batches.",
+            "Take another batch_size or n_train.",
         )
 
 

@@ -85,6 +85,11 @@ class Plan:
         for name in ("tasks", "arms", "sizes", "seeds"):
             if not getattr(self, name):
                 raise SettingsError(f"The plan {self.name} has no {name}.")
+        if self.search is not None and self.settings.lr is not None:
+            raise SettingsError(
+                f"The plan {self.name} both gives a learning rate, {self.settings.lr:g}, and searches for one.",
+                "Leave out lr, or search.",
+            )
         if self.search is not None and self.search.seed in self.seeds:
             raise SettingsError(f"Seed {self.search.seed} is the search's: no final run may use its training images.")
 

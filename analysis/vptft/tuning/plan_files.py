@@ -46,6 +46,19 @@ LARGEST = 1_000_000
 """Bytes of a plan file that are read; a person writes no more."""
 
 
+class _Once(yaml.SafeLoader):
+    """YAML in which a name stands once: of two, the earlier one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping, or refuse a name that stands twice in it."""
+        told: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in told:
+                raise SettingsError(f"{key.value!r:.60} stands twice, again in line {key.start_mark.line + 1}.")
+            told.add(str(key.value))
+        return super().construct_mapping(node, deep=deep)
+
+
 def read_plans(path: Path) -> list[Plan]:
     """Read the plans of a file.
 
@@ -57,7 +70,7 @@ def read_plans(path: Path) -> list[Plan]:
     try:
         if path.stat().st_size > LARGEST:
             raise SettingsError(f"{path} is larger than {LARGEST:,} bytes: it is no plan.")
-        contents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+        contents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Once))
     except OSError as error:
         raise SettingsError(f"{path} could not be read: {error.strerror or error}.", _WHERE) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -89,7 +102,7 @@ def plan_of(content: Any) -> Plan:
         settings=settings,
         search=_search(told.get("search", False)),
         recipe=_text(told.get("recipe", "even"), "recipe"),
-        given=frozenset(_text(name, "given") for name in _list(told["given"], "given"))
+        given=frozenset(_setting(name) for name in _list(told["given"], "given"))
         if told.get("given")
         else frozenset(() if "given" in told else told.get("settings", {})),
         val_share=None if told.get("val_share") is None else _share(told["val_share"]),
@@ -147,10 +160,23 @@ def _settings(value: Any) -> TrainSettings:
     return TrainSettings(**_values(_mapping(value, "settings", [name for name in _HINTS if name not in ELSEWHERE])))
 
 
+def _setting(value: Any) -> str:
+    name = _text(value, "given")
+    _mapping({name: None}, "given", list(_HINTS))
+    return name
+
+
 def settings_from(words: Mapping[str, str]) -> dict[str, Any]:
     """Return settings given as words, ``{"prompt_shared": "true"}``, each of the kind it must have."""
     _mapping(words, "settings", list(_HINTS))
-    return _values({name: yaml.safe_load(word) for name, word in words.items()})
+    return _values({name: _read_word(name, word) for name, word in words.items()})
+
+
+def _read_word(name: str, word: str) -> Any:
+    try:
+        return yaml.safe_load(word)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SettingsError(f"{name} is {word!r:.60}, which cannot be read as a value.") from error
 
 
 def _values(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vptft.data import registry
-from vptft.errors import DataError, UnknownNameError
+from vptft.errors import DataError, SettingsError, UnknownNameError
 from vptft.tuning.plan import Arm, Plan
+from vptft.tuning.recipes import has_own_search
 from vptft.tuning.search import Search
 from vptft.tuning.settings import TrainSettings
 
@@ -50,8 +51,9 @@ QUICK = replace(
 SUITE = _EMBEDDED
 """The embedded suite at its standard size (three seeds, each with a training draw of its own)."""
 SUITE_98 = replace(
-    _EMBEDDED, name="suite-98", tasks=QUADRANT_TASKS, settings=replace(_STANDARD, image_size=98, snapshots=5)
-)
+    _EMBEDDED, name="suite-98", tasks=QUADRANT_TASKS, settings=replace(_STANDARD, image_size=98, snapshots=5),
+    given=frozenset({"image_size"}),
+)  # fmt: skip
 """Four tasks at 98 px, 7x7 patches, for attention and landscapes; with five points of every trajectory."""
 
 
@@ -170,7 +172,9 @@ def _overfitting(tasks: Sequence[str], arms: Sequence[Arm], backbone: str) -> tu
     stopped = replace(plain, settings=replace(_STANDARD, keep="best_val"))
     finetuned = tuple(arm for arm in arms if arm.method == "ft")
     regularised = [
-        replace(plain, arms=finetuned, settings=replace(_STANDARD, **changes)) for changes in REGULARISERS if finetuned
+        replace(plain, arms=finetuned, settings=replace(_STANDARD, **changes), given=frozenset(changes))
+        for changes in REGULARISERS
+        if finetuned
     ]
     return [plain, stopped, *regularised], []
 
@@ -257,14 +261,30 @@ def fitted(
     n_val: int | None = None,
     n_test: int | None = None,
 ) -> Plan:
-    """Return a plan with what a user wants otherwise; a recipe does not change what is given here."""
+    """Return a plan with what a user wants otherwise.
+
+    A recipe changes neither that nor what the protocol is about; one with a search of its own is searched as it says.
+
+    Raises
+    ------
+    SettingsError
+        More seeds than the protocol has.
+    """
+    if seeds is not None and seeds > len(plan.seeds):
+        raise SettingsError(
+            f"{plan.name} has {len(plan.seeds)} seeds, not {seeds}.",
+            "For more: --emit plan, and `vptft-analyze sweep` with more of them.",
+        )
     asked = {"image_size": image_size, "epochs": epochs, "n_val": n_val, "n_test": n_test}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     return replace(
         plan,
         recipe=recipe,
+        search=plan.search
+        if plan.search is None or not has_own_search(recipe)
+        else Search(extra=0, seed=plan.search.seed),
         settings=replace(plan.settings, **given),
-        given=frozenset(given),
+        given=plan.given | given.keys(),
         seeds=plan.seeds[:seeds],
         sizes=plan.sizes if n_train is None else (n_train,),
     )

@@ -99,6 +99,11 @@ def with_recipe(
     return replace(settings, **{key: value for key, value in changes.items() if key not in given})
 
 
+def has_own_search(name: str) -> bool:
+    """Whether a recipe says what is searched, so that nothing of a protocol's search belongs to it."""
+    return RECIPES.get(name) is not None
+
+
 def default_rate(name: str, method: Method, batch_size: int) -> float:
     """Return the learning rate where none is searched or given: the middle of what the recipe searches."""
     rates = method_recipe(name, method).rates(method, batch_size)

@@ -134,6 +134,9 @@ class TrainSettings:
         for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"{name} must not be negative, got {getattr(self, name)}.")
+        for name, most in _LARGEST.items():
+            if getattr(self, name) > most:
+                raise SettingsError(f"{name} must be at most {most}, got {getattr(self, name)}.")
         for name, allowed in _WORDS.items():
             if getattr(self, name) not in allowed:
                 raise SettingsError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
@@ -165,5 +168,7 @@ _POSITIVE = (
 )  # fmt: skip
 _FRACTIONS = ("warmup_fraction", "prompt_dropout", "momentum", "backbone_dropout", "label_smoothing")
 _NOT_NEGATIVE = ("weight_decay", "prompt_length", "prompt_projection", "warmup_epochs", "snapshots", "seed")
+_LARGEST = {"seed": 2**43, "prompt_length": 100_000}
+"""A seed is multiplied by a million for each epoch's, which must fit 64 bits; more prompts fit no memory."""
 _WORDS = {name: get_args(hint) for name, hint in get_type_hints(TrainSettings).items() if get_origin(hint) is Literal}
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(TrainSettings)}

@@ -70,7 +70,7 @@ def draw(task: Task, split: Split, settings: TrainSettings) -> ImageSet:
 def out_of_reach(
     cells: Mapping[str, Cell], wanted: Collection[str], load_task: Callable[[str], Task] = registry.task
 ) -> tuple[set[str], list[str]]:
-    """Return the cells that tasks hold too few images for, and what they hold.
+    """Return the cells of tasks that hold too few images or are not here, and what they hold.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def out_of_reach(
     Raises
     ------
     DataError, UnknownNameError
-        Nothing of what is wanted can be trained; a task's images are not here; there is no such task.
+        Nothing of what is wanted can be trained; there is no such task.
     """
     short, reasons = _short([cells[folder] for folder in wanted], load_task)
     if not short:
@@ -107,18 +107,25 @@ def out_of_reach(
 def _short(cells: Iterable[Cell], load_task: Callable[[str], Task]) -> tuple[set[str], list[str]]:
     """Return the folders of the cells that lack images, and all that is lacking; a task is asked once a number."""
     tasks: dict[str, Task] = {}
+    absent: dict[str, str] = {}
     told: dict[tuple[str, Split, int | None], str] = {}
     short: set[str] = set()
     for cell in cells:
-        if cell.task not in tasks:
-            tasks[cell.task] = load_task(cell.task)
+        if cell.task not in tasks and cell.task not in absent:
+            try:
+                tasks[cell.task] = load_task(cell.task)
+            except DataError as error:
+                absent.setdefault(cell.task, f"{error.problem} {error.hint}".strip())
+        if cell.task in absent:
+            short.add(cell.folder)
+            continue
         for split in _splits(cell):
             key = (cell.task, split, asked_for(split, cell.settings))
             if key not in told:
                 told[key] = _lacks(tasks[cell.task], split, cell.settings)
             if told[key]:
                 short.add(cell.folder)
-    return short, [reason for reason in told.values() if reason]
+    return short, [*absent.values(), *(reason for reason in told.values() if reason)]
 
 
 def _splits(cell: Cell) -> Iterator[Split]:

@@ -84,6 +84,25 @@ def look(cells: Mapping[str, Cell], root: Path) -> Progress:
     return progress
 
 
+def to_train(
+    cells: Mapping[str, Cell], progress: Progress, *, only: frozenset[str] = frozenset(), retry: bool = False
+) -> list[str]:
+    """Return the folders of the cells that would be trained, in the plan's order.
+
+    Raises
+    ------
+    SettingsError
+        ``only`` names a cell that the plan does not have.
+    """
+    strange = sorted(only - cells.keys())
+    if strange:
+        raise SettingsError(f"The plan has no cell {strange[0]}.", "Its cells: --dry-run --json.")
+    again = ("failed", "diverged") if retry else ()
+    return [
+        folder for folder in cells if progress.states[folder] in ("missing", *again) and (not only or folder in only)
+    ]
+
+
 def run_sweep(
     cells: Mapping[str, Cell],
     root: Path,
@@ -120,15 +139,12 @@ def run_sweep(
     StorageError
         Something is to be trained, and its folder cannot be written.
     """
-    strange = sorted(only - cells.keys())
-    if strange:
-        raise SettingsError(f"The plan has no cell {strange[0]}.", "Its cells: --dry-run.")
     if retry:
-        for folder in only or cells:
+        for folder in to_train(cells, look(cells, root), only=only, retry=True):
             (root / folder / FAILED_FILE).unlink(missing_ok=True)
     progress = look(cells, root)
     on_cell(progress)
-    wanted = [f for f in cells if progress.states[f] == "missing" and (not only or f in only)]
+    wanted = to_train(cells, progress, only=only)
     if wanted:
         _check_writable(root)
     waiting, dependents = _order(cells, wanted)
@@ -191,8 +207,11 @@ def _found(folder: Path) -> Outcome:
     failed = folder / FAILED_FILE
     if not failed.is_file():
         return Outcome("missing")
-    told = read_json(failed)
-    return Outcome("diverged" if told["diverged"] else "failed", str(told["problem"]))
+    try:
+        told = read_json(failed)
+        return Outcome("diverged" if told["diverged"] else "failed", str(told["problem"]))
+    except (StorageError, KeyError, TypeError):
+        return Outcome("failed", f"{failed} is damaged, so why it failed is not known; --retry trains it again")
 
 
 def _order(cells: Mapping[str, Cell], wanted: list[str]) -> tuple[dict[str, int], dict[str, list[str]]]:

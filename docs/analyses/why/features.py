@@ -28,8 +28,8 @@ method that preserves more differs in more than that.
 Measure two networks
 --------------------
 
-Feature results of the suite are not committed, so this is the :doc:`toy </toy>` of these pages: a random
-backbone, three colours of a square. Finetuning moves the features, prompts move them less.
+On the :doc:`toy </toy>` of these pages, since whole networks of the suite are not kept: a random backbone, three
+colours of a square. Finetuning moves the features, prompts move them less.
 """
 
 from toy import model, run, sample, squares
@@ -59,3 +59,22 @@ similarity = draw_layers(results)
 # How far each block's weights moved; prompt tuning moves none, so only finetuning is in it.
 
 drift = draw_drift(results)
+
+# %%
+# Does preservation predict accuracy?
+# -----------------------------------
+#
+# The four quadrant tasks, from the saved result: every method a dose, each task's mean taken away. The verdicts are
+# about the methods that moved features; a probe of frozen ones is a control.
+
+from committed import REPORTS
+
+from vptft.report.figures.preservation import draw_preservation
+from vptft.why.features.explanation import PreservationEffect
+
+effect = PreservationEffect.load(REPORTS / "why" / "results" / "feature-preservation")
+doses = draw_preservation(effect)
+
+# %%
+for finding in effect.findings():
+    print(f"{finding.verdict}: {finding.statement}. {finding.reason}")

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -62,11 +63,47 @@ def test_layers_reference_and_seed_are_heeded(both, image_folder):
     (("--layers", "9"), "not all among the backbone's 3"),
     (("--other", "nothing"), "There is no task named 'nothing'"),
     (("--reference", "no/such"), "no/such"),
+    (("--reference", "three"), "The reference three holds 3 images; 12 are needed."),
 ])  # fmt: skip
-def test_what_cannot_be_measured_is_said(call, both, words, said):
+def test_what_cannot_be_measured_is_said(call, both, words, said, image_folder, tmp_path, monkeypatch):
+    (tmp_path / "three").mkdir()
+    for i, path in enumerate(sorted(image_folder.rglob("*.png"))[:3]):
+        shutil.copy(path, tmp_path / "three" / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
     result = call("features", both / "ft", "--images", 12, *words)
     assert result.exit_code == 1
     assert said in result.stderr
+
+
+def test_another_task_with_the_same_classes_is_no_other_task(call, both, image_folder):
+    assert call("tasks", "add", "again", image_folder).exit_code == 0
+    others = FeatureSettings(n_images=12, others=("again", "digits"))
+    frame = features_of(load_run(both / "ft"), others).frame()
+    assert {name.split()[0] for name in frame.loc[frame["role"] == "other task", "images"]} == {"digits"}
+
+
+def test_a_reference_that_changed_is_measured_again(both, image_folder, tmp_path):
+    shutil.copytree(image_folder, tmp_path / "own")
+    settings = FeatureSettings(n_images=12, reference=str(tmp_path / "own"), others=())
+    first, same = (features_of(load_run(both / "ft"), settings, folder=tmp_path / "r") for _ in range(2))
+    assert same.settings["key"] == first.settings["key"]
+    for path in list((tmp_path / "own").rglob("*.png"))[::2]:
+        path.unlink()
+    changed = features_of(load_run(both / "ft"), settings, folder=tmp_path / "r")
+    assert changed.settings["key"] != first.settings["key"]
+
+
+def test_a_run_whose_features_are_no_numbers_is_left_out_by_name(call, both, monkeypatch):
+    real = assembly.layer_features
+
+    def broken(model, *arguments, **named):
+        found = real(model, *arguments, **named)
+        return found if model.prompts is None else {where: values * np.nan for where, values in found.items()}
+
+    monkeypatch.setattr(assembly, "layer_features", broken)
+    result = call("features", both, *SMALL)
+    assert result.exit_code == 0
+    assert "that are not finite: did it diverge?" in result.stderr
 
 
 def test_usage(call):

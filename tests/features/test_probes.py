@@ -133,6 +133,13 @@ def test_too_few_groups_to_hold_out_are_refused():
         knn_above_chance(np.eye(6), np.arange(6) % 2, np.arange(6) // 3)
 
 
+@pytest.mark.parametrize("labels", [np.arange(4), np.array([0, 0, 1, 2])])
+def test_classes_that_are_photographs_are_refused(labels):
+    groups = np.repeat(np.arange(4), 5)
+    with pytest.raises(DataError, match="two classes with images of two photographs or more"):
+        knn_above_chance(np.eye(20), np.repeat(labels, 5), groups)
+
+
 def test_classes_with_fewer_images_than_folds_are_refused_with_the_count():
     with pytest.raises(DataError, match=f"needs {FOLDS} images of a class, and no class has more than 2"):
         grouped_folds(np.array([0, 0, 1, 1, 2]), np.arange(5))

@@ -40,7 +40,7 @@ def test_a_line_is_the_mean_over_tasks_of_the_mean_over_seeds():
 def test_lines_are_named_at_their_ends_in_their_colours():
     axes = draw_layers(RUNS).axes[0]
     named = {text.get_text(): text.get_color() for text in axes.texts}
-    assert named.keys() == {"VPT", "FT", "bias", "linear", "partial_k"}
+    assert named.keys() == {"VPT", "FT", "bias", "linear", "partial_k", "lora", "adapter"}
     assert named["VPT"] == lines(axes)["vpt_deep"].get_color()
 
 
@@ -65,7 +65,7 @@ def test_forgetting_is_a_mark_a_method_and_a_ring_a_task():
     for axes in panels:
         np.testing.assert_allclose(lines(axes)["VPT"].get_xdata(), [-20])
         rings = [line for line in axes.lines if line.get_label() == "task"]
-        assert [len(ring.get_xdata()) for ring in rings] == [3] * 5
+        assert [len(ring.get_xdata()) for ring in rings] == [3] * 7
 
 
 def test_marks_are_cells_less_their_settings_mean():

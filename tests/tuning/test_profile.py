@@ -140,7 +140,7 @@ def test_what_has_no_answer_is_a_row_with_the_reason(convolutional, monkeypatch,
     )  # fmt: skip
     frame = found.frame()
     reasons = frame["not_applicable"].tolist()
-    assert "Prompts and attention are not applicable to" in reasons[0]
+    assert "Prompts, attention and features by layer are not applicable to" in reasons[0]
     assert reasons[1] == ""
     assert "pip install 'vptft-analyze[peft]'" in reasons[2]
     assert "the backbone has 3 layers" in reasons[3]

@@ -32,8 +32,8 @@ def features(
         list[str] | None,
         typer.Option(
             "--other",
-            help="Task to measure forgetting on; repeatable [default: digits, photo/category, plain/category, without "
-            "the run's own].",
+            help="Task to measure forgetting on; repeatable; none with the run's own classes is [default: digits, "
+            "photo/category, plain/category].",
         ),
     ] = None,
     layers: Annotated[

@@ -72,6 +72,12 @@ def grouped_folds(labels: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> I
     most = int(np.unique(labels, return_counts=True)[1].max())
     if most < FOLDS:
         raise DataError(f"A cross-validation needs {FOLDS} images of a class, and no class has more than {most}.")
+    alone = [label for label in np.unique(labels) if len(np.unique(groups[labels == label])) == 1]
+    if len(alone) > len(np.unique(labels)) - 2:
+        raise DataError(
+            "A cross-validation needs two classes with images of two photographs or more each: here a class is as good "
+            "as a photograph, and none of it is left to train on where it is tested."
+        )
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A rare class cannot be in every fold; its images count as wrong where no other of it was trained on.

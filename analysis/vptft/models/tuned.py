@@ -222,7 +222,7 @@ class TunedModel(nn.Module):
             )
         if not isinstance(self.backbone, VisionTransformer):
             raise NotApplicable(
-                f"Prompts and attention are not applicable to {type(self.backbone).__name__}: "
+                f"Prompts, attention and features by layer are not applicable to {type(self.backbone).__name__}: "
                 "it is not a plain vision transformer."
             )
         return self.backbone

@@ -35,7 +35,7 @@ def preserved(method, cka, accuracy, *, task="photo/count", seed=0, forgotten=0.
     )  # fmt: skip
 
 
-LADDER = {"ft": 0.3, "partial_k": 0.5, "vpt_deep": 0.7, "bias": 0.8, "linear": 1.0}
+LADDER = {"ft": 0.3, "adapter": 0.4, "partial_k": 0.5, "lora": 0.6, "vpt_deep": 0.7, "bias": 0.8, "linear": 1.0}
 
 
 def ladder(answer, *, tasks=6, seeds=3, noise=0.5, methods=LADDER, spread=0.03, rng=0, **fields):

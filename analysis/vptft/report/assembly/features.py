@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from vptft.checkpoints.native import Run
-from vptft.data import registry
+from vptft.data import catalogue, registry
 from vptft.data.images import ImageSet
-from vptft.errors import NotApplicable, SettingsError
+from vptft.errors import CheckpointError, DataError, NotApplicable, SettingsError
 from vptft.features.layers import LayerFeatures, Where, layer_features
 from vptft.models.tuned import TunedModel
 from vptft.report.assembly.samples import drawn, labels_of, model_inputs
@@ -38,7 +38,7 @@ class FeatureSettings:
     reference
         Name or folder of the images that preservation is measured on; ``photos`` is a stand-in for the pretraining set.
     others
-        Tasks on which forgetting is measured; the run's own is left out.
+        Tasks on which forgetting is measured; the run's own is left out, and what has the same classes.
     layers
         Which, counted from 0; empty for all.
     linear_layers
@@ -78,6 +78,8 @@ def features_of(
         The backbone is no plain vision transformer.
     """
     inputs = {"run": identity(run), **{name: _plain(value) for name, value in asdict(settings).items()}}
+    if content := _own_images(settings):
+        inputs["content"] = content
 
     def make(found: dict[str, Any]) -> FeaturePreservation:
         after = run.model()
@@ -149,10 +151,26 @@ def _sets(run: Run, settings: FeatureSettings) -> list[tuple[str, ImageSet]]:
     """Sets of images and the part each plays."""
     n, seed = settings.n_images, settings.seed
     reference = _subset(registry.images(settings.reference, seed=seed), n, seed)
+    if len(reference) < LEAST:
+        raise DataError(f"The reference {settings.reference} holds {len(reference)} images; {LEAST} are needed.")
     found = [(REFERENCE, reference), (OWN, drawn(run, n, seed))]
     for name in dict.fromkeys(settings.others):
-        if name != run.info.task:
-            found.append((OTHER, _subset(registry.task(name).load("test"), n, seed)))
+        task = registry.task(name)
+        # The same classes in other pictures are learned with the run's own: that is transfer, and nothing forgotten.
+        if name != run.info.task and list(task.classes) != run.info.classes:
+            found.append((OTHER, _subset(task.load("test"), n, seed)))
+    return found
+
+
+def _own_images(settings: FeatureSettings) -> dict[str, str]:
+    """Fingerprints of what a user named: the name may stand for other images by another day."""
+    embedded = {row.name for row in catalogue.names() if row.group in ("reference", "suite", "observed")}
+    found = {}
+    if settings.reference not in embedded:
+        found[settings.reference] = registry.images(settings.reference, seed=settings.seed).fingerprint()
+    for name in settings.others:
+        if name not in embedded:
+            found[name] = registry.task(name).load("test").fingerprint()
     return found
 
 
@@ -171,6 +189,8 @@ def _seen(
         before, inputs, layers=layers
     )  # fmt: skip
     found = kept if _same_function(before, after) else layer_features(after, inputs, layers=layers)
+    if not all(np.isfinite(each).all() for each in found.values()):
+        raise CheckpointError(f"{run.folder} gives features of {images.name} that are not finite: did it diverge?")
     return Seen(
         name=images.name, role=role, before=kept, after=found,
         groups=np.array(images.groups), labels=None if role == REFERENCE else labels_of(images),

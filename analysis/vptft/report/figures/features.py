@@ -69,7 +69,8 @@ def draw_layers(
     figure, panels = _panels(ax, len(kinds), width)
     for axes, kind in zip(panels, kinds, strict=True):
         part = frame[frame["kind"] == kind]
-        axes.axhline(float(part["chance"].mean()), color=MUTED, linewidth=0.6, linestyle=(0, (1, 2)))
+        if measure != "procrustes":  # what chance gives there depends on the features
+            axes.axhline(float(part["chance"].mean()), color=MUTED, linewidth=0.6, linestyle=(0, (1, 2)))
         _lines(axes, part, "layer", "value", looks)
         axes.set_title(KINDS[kind], loc="left", fontsize=small(), pad=3)
         axes.set_ylabel(f"{words} with pretrained" if axes is panels[0] else "", fontsize=small())

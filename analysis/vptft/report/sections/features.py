@@ -53,7 +53,8 @@ def _pictures(results: Sequence[FeaturePreservation], context: Context) -> Itera
 def _tables(results: Sequence[FeaturePreservation]) -> list[Table]:
     frame = pd.DataFrame([
         {
-            "task": each.task, "method": each.method, "n": each.n_train, "accuracy": each.accuracy,
+            "task": each.task, "backbone": each.backbone, "method": each.method, "n": each.n_train,
+            "accuracy": each.accuracy,
             "cka": each.scalar("cka"), "patches": each.scalar("cka", kind="patches"),
             "neighbours": each.scalar("neighbour_overlap"), "own": each.scalar("cka", role="own task"),
             "knn": each.change("knn"), "linear": each.change("linear"),
@@ -61,7 +62,8 @@ def _tables(results: Sequence[FeaturePreservation]) -> list[Table]:
         }
         for each in results
     ])  # fmt: skip
-    means = frame.groupby(["task", "method", "n"], as_index=False, sort=False).mean()
+    means = frame.groupby(["task", "backbone", "method", "n"], as_index=False, sort=False).mean()
+    backbones = [Column("backbone", "backbone")] if means["backbone"].nunique() > 1 else []
     return [
         table(
             means,
@@ -70,6 +72,7 @@ def _tables(results: Sequence[FeaturePreservation]) -> list[Table]:
             "tasks that were not trained on (0.01 is a point); median relative change of a block's weights.",
             [
                 Column("task", "task"),
+                *backbones,
                 Column("method", "method"),
                 *training_images(means, "n"),
                 Column("accuracy, %", "accuracy", ".1f", scale=100),

@@ -18,7 +18,7 @@ from vptft.evidence.statistics.paired import mean_interval, sign_flip
 from vptft.evidence.statistics.resampling import Interval, no_interval
 from vptft.evidence.verdicts import Claim, decide
 from vptft.why.features.preservation import OWN, FeaturePreservation
-from vptft.why.features.within import within
+from vptft.why.features.within import LEAST_METHODS, LEAST_TASKS, within
 
 JUDGED = "cka"
 PREDICTORS: Mapping[str, tuple[str, Callable[[FeaturePreservation], float]]] = {
@@ -55,9 +55,9 @@ class PreservationEffect(Result):
     terms
         One row a pretraining, predictor, set of methods (``all``; ``features moved``: without those whose features are
         the pretrained ones) and term (``linear``; ``quadratic``, with the linear one beside it). Columns: pretraining,
-        predictor, methods, term, slope, low, high (points of accuracy for a step of 0.1, or its square), p, partial_r,
-        turning (where the parabola is highest or lowest), inside (whether that is within the runs' range), n_tasks,
-        n_settings, n_cells, n_methods, n_seeds (least).
+        predictor, methods, term, slope, low, high (points of accuracy for a step of 0.1, or its square; over tasks and
+        methods), p (by permutation of methods), partial_r, turning (where the parabola is highest or lowest), inside
+        (whether that is within the runs' range), n_tasks, n_settings, n_cells, n_methods, n_seeds (least).
     contrasts
         One row a pretraining and contrast between methods, mean over tasks: pretraining, contrast, unit, value, low,
         high, p (sign-flip), n_tasks, n_seeds, extrapolated (tasks in which VPT's preservation lies beyond that of
@@ -101,17 +101,19 @@ def measure(results: Sequence[FeaturePreservation], *, settings: Mapping[str, An
     Raises
     ------
     NotApplicable
-        No task and size has runs of two methods.
+        No task and size has runs of two methods; one has two runs of a method with one seed.
 
     Notes
     -----
     Seeds are averaged first, a cell being one method in one setting. Regressions have a level for each setting, so that
-    they are about the gap to FT as much as about accuracy, and take tasks as the sample; pretraining objectives are
-    never pooled. A method that preserves more differs in more than that: what goes with preservation here need not
-    come from it. With few methods a line over them is nearly a comparison of two; a setting with less than
-    :data:`LEAST_DOSES` methods that moved features is left out of regressions, since a probe of frozen features and
-    one method beside it are a contrast, not a dose. Judged are the methods that moved features; with the others beside
-    them the numbers are told too. An optimum is supported only where accuracy turns within the runs' range.
+    they are about the gap to FT as much as about accuracy, and take tasks and methods as the sample
+    (:func:`vptft.why.features.within.within`); pretraining objectives are never pooled. A method that preserves more
+    differs in more than that: what goes with preservation here need not come from it. With fewer than
+    :data:`~vptft.why.features.within.LEAST_METHODS` a line over them is a comparison of these, and none is judged; a
+    setting with less than :data:`LEAST_DOSES` methods that moved features is left out of regressions, since a probe of
+    frozen features and one method beside it are a contrast, not a dose. Judged are the methods that moved features;
+    with the others beside them the numbers are told too. An optimum is supported only where accuracy turns within the
+    runs' range.
     :data:`CIRCULAR`
     """
     runs = pd.DataFrame([_row(each) for each in results])
@@ -120,6 +122,7 @@ def measure(results: Sequence[FeaturePreservation], *, settings: Mapping[str, An
             "No task and training size has runs of two methods, so preservation has nothing to explain.",
             "`vptft-analyze runs FOLDER` lists what is there.",
         )
+    _check_variants(runs)
     runs["gap_points"] = runs["accuracy_points"] - _of_ft(runs)
     runs = runs[[*CELL, "seed", "accuracy_points", "gap_points", *PREDICTORS]]
     judged = runs[~runs["few_groups"]]
@@ -171,16 +174,33 @@ def _row(each: FeaturePreservation) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _check_variants(runs: pd.DataFrame) -> None:
+    """Refuse two runs that would pass for one seed of one method: their mean is neither's."""
+    twice = runs[runs.duplicated(["setting", "method", "seed"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise NotApplicable(
+            f"There are two runs of {row['method']} on {row['setting']} with seed {row['seed']}, which differ in a "
+            "setting or two: which of them is the method's dose is not known.",
+            "Give folders in which every method stands once.",
+        )
+
+
 def _of_ft(runs: pd.DataFrame) -> pd.Series:
     """Accuracy of FT of each run's setting and seed; NaN where there is none."""
     ft = runs[runs["method"] == FT].groupby(["setting", "seed"])["accuracy_points"].mean()
     return pd.Series([ft.get(key, np.nan) for key in zip(runs["setting"], runs["seed"], strict=True)], index=runs.index)
 
 
+def _moved(dose: Any) -> Any:
+    """Whether features moved: those of a probe are the pretrained ones."""
+    return abs(dose - 1) > 1e-9
+
+
 def _terms(pretraining: str, cells: pd.DataFrame) -> list[dict[str, Any]]:
-    moved = cells[(cells[JUDGED] - 1).abs() > 1e-9]
-    doses = moved.groupby("setting")["method"].nunique()
+    doses = cells[_moved(cells[JUDGED])].groupby("setting")["method"].nunique()
     cells = cells[cells["setting"].isin(doses.index[doses >= LEAST_DOSES])]
+    moved = cells[_moved(cells[JUDGED])]
     return [
         {"pretraining": pretraining, "predictor": predictor, "methods": named, **row}
         for predictor in PREDICTORS
@@ -191,6 +211,7 @@ def _terms(pretraining: str, cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _fits(cells: pd.DataFrame, predictor: str) -> list[dict[str, Any]]:
     """The line and the parabola of one predictor."""
+    cells = cells[cells.groupby("setting")["method"].transform("size") > 1]
     x = cells[predictor].to_numpy(dtype=float)
     centre = float(x.mean()) if len(x) else 0.0
     steps = (x - centre) / STEP
@@ -198,7 +219,7 @@ def _fits(cells: pd.DataFrame, predictor: str) -> list[dict[str, Any]]:
     for term, columns in (("linear", steps[:, None]), ("quadratic", np.stack([steps**2, steps], axis=1))):
         found = within(
             cells["accuracy_points"].to_numpy(), columns, settings=cells["setting"].to_numpy(),
-            tasks=cells["task"].to_numpy(),
+            tasks=cells["task"].to_numpy(), methods=cells["method"].to_numpy(),
         )  # fmt: skip
         slope = found.terms[0]
         turning = float("nan")
@@ -208,7 +229,7 @@ def _fits(cells: pd.DataFrame, predictor: str) -> list[dict[str, Any]]:
             "term": term, "slope": slope.value, "low": slope.low, "high": slope.high, "p": found.ps[0],
             "partial_r": found.partial_r, "turning": turning,
             "inside": bool(len(x) and x.min() < turning < x.max()), "n_tasks": found.n_tasks,
-            "n_settings": found.n_settings, "n_cells": found.n_cells, "n_methods": cells["method"].nunique(),
+            "n_settings": found.n_settings, "n_cells": found.n_cells, "n_methods": found.n_methods,
             "n_seeds": int(cells["n_seeds"].min()) if len(cells) else 0,
         })  # fmt: skip
     return rows
@@ -235,8 +256,11 @@ def _contrasts(pretraining: str, cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _excess(by: _Methods) -> _Value | None:
-    """VPT's accuracy above the line through the methods without prompts, at its own preservation."""
-    others = [row for method, row in by.items() if method not in PROMPTED and np.isfinite(row[JUDGED])]
+    """VPT's accuracy above the line through the methods without prompts that moved features, at its preservation."""
+    others = [
+        row for method, row in by.items()
+        if method not in PROMPTED and np.isfinite(row[JUDGED]) and _moved(row[JUDGED])
+    ]  # fmt: skip
     x = np.array([row[JUDGED] for row in others])
     if VPT not in by or not np.isfinite(by[VPT][JUDGED]) or len(x) < 2 or np.ptp(x) <= 1e-6:
         return None
@@ -288,8 +312,8 @@ def _findings(pretraining: str, terms: pd.DataFrame, contrasts: pd.DataFrame) ->
         ))  # fmt: skip
 
     def term(row: Mapping[Any, Any], said: str, predicted: Any, unit: str) -> None:
-        if not np.isfinite(row["slope"]):
-            refused.append(_not_applicable(f"{said}, {scope}", "too few methods differ in preservation within a task"))
+        if not np.isfinite(row["low"]) or np.isnan(row["p"]):
+            refused.append(_not_applicable(f"{said}, {scope}", _few(row)))
             return
         claims.append(Claim(
             hypothesis="Y3", effect=_interval(row, "slope"), predicted=predicted, unit=unit, region=None,
@@ -299,16 +323,16 @@ def _findings(pretraining: str, terms: pd.DataFrame, contrasts: pd.DataFrame) ->
 
     contrast(PRESERVES, "VPT preserves more of the pretrained features than FT (CKA, last layer)", "VPT and FT", None)
     frozen = ""
-    if np.isfinite(beside["slope"]):
+    if np.isfinite(beside["low"]):
         frozen = f"; {beside['slope']:+.1f} with frozen features too, which have CKA 1 by construction"
     term(
         line, f"Among methods that move features, preservation goes with accuracy within a task{frozen}", 1,
         "points for 0.1 of CKA",
     )  # fmt: skip
     contrast(EXCESS, "Not trivially: VPT is above what its preservation predicts from methods without prompts",
-             "VPT and two methods without prompts whose features differ", 1.0)  # fmt: skip
+             "VPT and two methods without prompts that moved features differently", 1.0)  # fmt: skip
     where, side = "", "" if curve["inside"] else "not "
-    if np.isfinite(curve["turning"]):
+    if np.isfinite(curve["turning"]) and np.isfinite(curve["low"]):
         where = f"; the turning point {curve['turning']:.2f} is {side}within the runs' range"
     judged = len(claims)
     term(
@@ -321,6 +345,15 @@ def _findings(pretraining: str, terms: pd.DataFrame, contrasts: pd.DataFrame) ->
             found[-1], verdict="inconclusive", reason="it bends, but turns beyond the runs: no optimum is among them"
         )
     return [*found, *refused]
+
+
+def _few(row: Mapping[Any, Any]) -> str:
+    if row["n_methods"] >= LEAST_METHODS and row["n_tasks"] >= LEAST_TASKS:
+        return f"fewer than {LEAST_METHODS} methods that moved features stand on every task, or they moved them alike"
+    return (
+        f"too few methods moved features ({row['n_methods']}, on {row['n_tasks']} tasks): with fewer than "
+        f"{LEAST_METHODS} a line is a comparison of these methods, and {LEAST_TASKS} tasks are needed"
+    )
 
 
 def _interval(row: Mapping[Any, Any], name: str = "value") -> Interval:

@@ -109,7 +109,8 @@ class FeaturePreservation(Result):
         before, chance.
 
         ``value`` of cka, procrustes, subspace_overlap and neighbour_overlap is between the two networks, ``before`` NaN
-        and ``chance`` what unrelated features have; of effective_rank, nc1, nc2_norms, nc2_angles, knn and linear
+        and ``chance`` what unrelated features have (of procrustes at most that: with fewer images than dimensions they
+        come nearer); of effective_rank, nc1, nc2_norms, nc2_angles, knn and linear
         (accuracy above chance, 0 to 1) it is of the tuned network, and ``before`` of the pretrained one. Prompts, which
         the pretrained network has not, are held against its cls token.
         """  # noqa: D205

@@ -8,12 +8,12 @@ import pytest
 from vptft.checkpoints.native import WEIGHTS_FILE, find_runs
 from vptft.models.fingerprint import state_hash
 from vptft.storage import read_json
-from vptft.tuning.protocols import SUITE
+from vptft.tuning.protocols import QUADRANT_TASKS, SUITE
 
 SUITE_FOLDER = Path(__file__).parents[2] / "checkpoints" / "suite"
 SIZES_FOLDER = SUITE_FOLDER.parent / "datasize"
-CONTROLS = ("mixed", "ft_then_pt")
-"""Not searched: their rates are those that were found for FT and for VPT-deep."""
+CONTROLS = ("ft_then_pt",)
+"""Not searched: their rate is the one that was found for VPT-deep."""
 LARGE = ("ft", "mixed", "partial_k", "pt_then_ft")
 
 pytestmark = pytest.mark.skipif(not SUITE_FOLDER.is_dir(), reason="the source distribution holds no runs")
@@ -62,16 +62,18 @@ def test_the_accuracies_a_run_was_chosen_by_are_those_of_its_trials():
         assert told == trials[run.info.task, run.info.method]
 
 
-def test_controls_take_the_rates_that_were_found_for_ft_and_vpt():
+def test_controls_take_the_rate_that_was_found_for_vpt():
     found = {(run.info.task, run.info.method): run.info.settings["lr"] for run in searched_runs()}
     controls = [run for run in find_runs([SUITE_FOLDER]) if run.info.method in CONTROLS]
     assert controls
     for run in controls:
         info = run.info
         assert info.search is None
-        if info.method == "mixed":
-            assert info.settings["lr"] == found[info.task, "ft"]
-            assert info.options["prompt_lr"] == found[info.task, "vpt_deep"]
-        else:
-            assert info.settings["lr"] == found[info.task, "vpt_deep"]
-            assert info.base["model_sha256"] in {run.info.model_sha256 for run in searched_runs()}
+        assert info.settings["lr"] == found[info.task, "vpt_deep"]
+        assert info.base["model_sha256"] in {run.info.model_sha256 for run in searched_runs()}
+
+
+def test_every_method_of_the_ladder_stands_on_the_four_quadrant_tasks():
+    there = {(run.info.task, run.info.method, run.info.seed) for run in searched_runs()}
+    methods = ("ft", "mixed", "partial_k", "lora", "bias", "vpt_deep", "linear", "multi_layer_probe")
+    assert there >= set(product(QUADRANT_TASKS, methods, (0, 1, 2)))

@@ -64,7 +64,7 @@ HYPOTHESES: Mapping[str, Hypothesis] = {
         Hypothesis(
             id="Y3",
             statement="Preserved features matter, but not trivially",
-            needs="features of runs that hold their weights: why --images 200",
+            needs="features of runs that hold their weights: why --images 200; of five methods for its line",
         ),
         Hypothesis(
             id="Y4",

@@ -46,7 +46,8 @@ def draw_preservation(
 
     Left, a mark a method and setting, seeds averaged, its bar their range; thin lines join the methods of a setting.
     The line and the parabola are the regressions within settings, through the mean of the points. Right, slopes
-    with their intervals over tasks: filled with all methods, open without those whose features did not move.
+    with their intervals over tasks and methods, where there are five of these: filled without the methods whose
+    features did not move, open with them.
 
     Parameters
     ----------

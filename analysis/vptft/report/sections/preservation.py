@@ -30,7 +30,8 @@ def _tables(results: Sequence[PreservationEffect]) -> list[Table]:
         made.append(
             table(
                 result.terms[result.terms["term"] == "linear"],
-                "Accuracy over preservation within task and size: points for a step of 0.1.",
+                "Accuracy over preservation within task and size: points for a step of 0.1, the interval over tasks "
+                "and methods, the p from every order of the methods.",
                 [
                     Column("pretraining", "pretraining"),
                     Column("preservation by", "predictor"),

@@ -24,6 +24,7 @@ from vptft.report.figures.style import (
     to_png,
     to_svg,
 )
+from vptft.tuning.methods import METHODS
 
 SEEN = {
     "in full": np.eye(3),
@@ -93,8 +94,10 @@ def test_vpt_and_ft_differ_in_lightness_and_marker_and_stand_out_from_white():
 def test_methods_keep_their_look_whatever_else_is_drawn():
     assert looks_of(["ft", "vpt_deep"]) == {"vpt_deep": VPT, "ft": FT}
     assert list(looks_of(["ft", "zeta", "adapter", "vpt_deep"])) == ["vpt_deep", "ft", "adapter", "zeta"]
-    many = looks_of([f"method{i}" for i in range(11)])
-    assert len(many) == 11
+    assert looks_of(["lora", "linear"])["lora"] == looks_of(["lora", "bias", "mixed"])["lora"]
+    many = looks_of([*METHODS, *(f"method{i}" for i in range(2))])
+    assert len({(look.colour, look.marker, look.linestyle) for look in many.values()}) == len(many) == 14
+    assert len(looks_of([f"method{i}" for i in range(30)])) == 30
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from vptft.report.figures.style import (
     text_width,
 )
 from vptft.why.features.preservation import OTHER, REFERENCE, FeaturePreservation
+from vptft.why.features.within import LEAST_TASKS
 
 PANEL = 2.1
 """Inches of a panel of lines."""
@@ -150,7 +151,7 @@ def draw_forgetting(
     """Draw what each method does to the accuracy of a probe on tasks it was not trained on, a panel a task.
 
     Rings are tuned tasks, seeds averaged; the mark is their mean with Student's interval over them, where there are
-    two or more.
+    three or more.
     """
     frame = _frames(results, "table")
     frame = frame[(frame["role"] == OTHER) & (frame["measure"] == probe) & (frame["kind"] == frame["read"])]
@@ -258,7 +259,7 @@ def _dots(axes: Axes, values: np.ndarray, row: int, look: Look) -> None:
     axes.plot(values, np.full(len(values), row), "o", markerfacecolor="none", color=look.colour, markersize=3,
               markeredgewidth=0.6, label="task")  # fmt: skip
     mean = mean_interval(values)
-    if np.isfinite(mean.low):
+    if len(values) >= LEAST_TASKS:
         axes.plot([mean.low, mean.high], [row, row], color=look.colour, linewidth=1.1, label="interval")
     axes.plot([mean.value], [row], "D", color=look.colour, markersize=4, label=look.label, gid=signed(mean.value))
 

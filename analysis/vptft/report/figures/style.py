@@ -6,6 +6,7 @@ inches wide, with no letter smaller than 7 points.
 """
 
 import io
+import itertools
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -166,16 +167,29 @@ UNCERTAIN = Look(label="uncertain", colour="#7a7f87", marker="D")
 
 METHODS = {"vpt": VPT, "vpt_deep": VPT, "ft": FT}
 SPARE = (("#2fa59e", "^"), ("#801c54", "v"), ("#4f5a08", "P"), ("#9472dd", "X"))
-"""For methods that are neither, in the order of their names."""
+"""Colours of methods that are neither, and the markers they have first."""
+ROUNDS = (("^vPX", "-"), ("D<*>", "-."), ("hdp8", ":"))
+"""Markers of these colours, and the line that goes with them: more methods than colours are told apart by both."""
+_OTHERS = (
+    "linear", "mixed", "bias", "lora", "partial_k", "ft_then_pt", "multi_layer_probe", "adapter", "vpt_shallow",
+    "pt_then_ft",
+)  # fmt: skip
+"""Methods in the order of their looks, which stay theirs whatever else is drawn."""
 
 
 def looks_of(methods: Iterable[str]) -> dict[str, Look]:
     """Give each method its look, VPT first, then FT, then the others by name."""
     names = sorted(set(methods), key=lambda name: (name not in METHODS, name == "ft", name))
     others = [name for name in names if name not in METHODS]
+    looks = [
+        (colour, markers[i], linestyle) for markers, linestyle in ROUNDS for i, (colour, _) in enumerate(SPARE)
+    ]  # fmt: skip
+    kept = {name: looks[i] for i, name in enumerate(_OTHERS) if name in others}
+    free = itertools.cycle([each for each in looks if each not in kept.values()])
+    kept |= {name: next(free) for name in others if name not in kept}
     spare = {
-        name: Look(label=printable(name), colour=colour, marker=marker)
-        for name, (colour, marker) in zip(others, SPARE * (len(others) // len(SPARE) + 1), strict=False)
+        name: Look(label=printable(name), colour=colour, marker=marker, linestyle=linestyle)
+        for name, (colour, marker, linestyle) in kept.items()
     }
     return {name: METHODS.get(name) or spare[name] for name in names}
 

@@ -127,3 +127,13 @@ def test_equal_results_give_equal_files():
             to_svg(draw(result)),
             to_png(draw(result), dpi=60),
         )
+
+
+def test_names_of_many_methods_are_in_the_legend():
+    methods = ("ft", "vpt_deep", "linear", "lora", "bias", "mixed")
+    figure = draw_overfitting(make_curves(TASKS[:2], methods=methods))
+    assert not any(axes.texts for axes in figure.axes)
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} >= {"FT", "VPT", "linear", "lora", "bias", "mixed", "test"}
+    few = draw_overfitting(make_curves(TASKS[:2], methods=methods[:5]))
+    assert {text.get_text() for text in few.axes[0].texts} == {"VPT", "FT", "bias", "linear", "lora"}

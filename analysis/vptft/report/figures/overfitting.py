@@ -5,7 +5,7 @@ seed, and an open triangle stands where the held-out loss turns.
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -45,6 +45,8 @@ NARROW = 1.55
 """Inches of a panel in a column, which four rows of them may take."""
 ARM = ", "
 """Parts a method's name from the settings in which a variant of it differs."""
+CROWDED = 5
+"""Methods of a panel whose names still stand at their curves' ends; more are in the legend."""
 LINES = 3
 """Lines that the name of a variant takes at most."""
 ONSET = 4.5
@@ -60,7 +62,9 @@ def draw_overfitting(
     width: float | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw the mean curves over seeds with bands, the methods' names at the ends of their held-out curves.
+    """Draw the mean curves over seeds with bands, and the methods' names.
+
+    Names stand at the ends of held-out curves, or where they are many in the legend.
 
     All panels share the vertical axis. On the logarithmic one equal steps are equal ratios, and what training reaches
     near zero can be seen; on the linear one, how much the held-out loss rises.
@@ -90,7 +94,10 @@ def draw_overfitting(
     columns = min(len(panels), 1 if width < 3 else 2 if len(panels) <= 4 or width < WIDTH else int(width / NARROW))
     rows = -(-len(panels) // columns)
     tall = min(PANEL, (PAGE - 0.75) / rows - 0.2) if rows > 1 else 1.7
-    figure, grid = place(ax, rows=rows, columns=columns, height=0.75 + (tall + 0.2) * rows, width=width)
+    crowded = ax is None and any(len(methods) > CROWDED for _, _, methods in panels)
+    figure, grid = place(
+        ax, rows=rows, columns=columns, height=(1.15 if crowded else 0.75) + (tall + 0.2) * rows, width=width
+    )  # fmt: skip
     limits = _limits(frame["value"], scale)
     plain = looks_of(method for method in frame["method"] if ARM not in method)
     for i, (task, n_train, methods) in enumerate(panels):
@@ -105,7 +112,8 @@ def draw_overfitting(
         onsets = turned.set_index("method")["onset_epoch"]
         # One look for a method in every panel; variants have theirs among themselves.
         looks = {name: plain[name] for name in plain if name in methods} if plain.keys() >= set(methods) else None
-        _curves(axes, frame[own], onsets, looks or looks_of(methods), 8.5 / (72 * (tall - 0.25)))
+        gap = None if crowded and looks else 8.5 / (72 * (tall - 0.25))
+        _curves(axes, frame[own], onsets, looks or looks_of(methods), gap)
         if i % columns == 0:
             axes.set_ylabel("loss, nats" if quantity == "loss" else "accuracy, %", fontsize=small())
         else:
@@ -113,7 +121,7 @@ def draw_overfitting(
         if i + columns >= len(panels):
             axes.set_xlabel("epoch", fontsize=small())
     if isinstance(figure, Figure):
-        legend_above(figure, _handles(frame), width)
+        legend_above(figure, _handles(frame, plain if crowded else {}), width)
     else:
         _legend_in(figure, frame)
     return root(figure)
@@ -156,8 +164,8 @@ def _scales(axes: Axes, limits: tuple[float, float], scale: Scale) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
 
 
-def _curves(axes: Axes, frame: pd.DataFrame, onsets: pd.Series, looks: dict[str, Look], gap: float) -> None:
-    """Draw one task's curves, and the methods' names beside them, apart by ``gap`` of the panel's height."""
+def _curves(axes: Axes, frame: pd.DataFrame, onsets: pd.Series, looks: dict[str, Look], gap: float | None) -> None:
+    """Draw one task's curves, and the methods' names beside them, apart by ``gap`` of the panel's height if at all."""
     ends: list[tuple[float, float, Look]] = []
     for method, look in looks.items():
         for held_out in (False, True):
@@ -176,7 +184,8 @@ def _curves(axes: Axes, frame: pd.DataFrame, onsets: pd.Series, looks: dict[str,
             if held_out:
                 ends.append((float(mean.index[-1]), float(mean.iloc[-1]), look))
                 _onset(axes, mean, float(onsets[method]), look)
-    _names(axes, ends, gap)
+    if gap is not None:
+        _names(axes, ends, gap)
 
 
 def _onset(axes: Axes, mean: pd.Series, epoch: float, look: Look) -> None:
@@ -216,7 +225,7 @@ def _lines(label: str) -> str:
     return "\n".join(fitted(line, 80) for line in kept)
 
 
-def _handles(frame: pd.DataFrame) -> list[Artist]:
+def _handles(frame: pd.DataFrame, looks: Mapping[str, Look]) -> list[Artist]:
     handles: list[Artist] = [
         Line2D([], [], color=MUTED, linestyle=TRAIN, label="training"),
         Line2D(
@@ -229,9 +238,13 @@ def _handles(frame: pd.DataFrame) -> list[Artist]:
         Line2D([], [], color=MUTED, linestyle="none", marker="v", markersize=ONSET, markerfacecolor="white",
                label="onset")
     )  # fmt: skip
+    handles += [
+        Line2D([], [], color=look.colour, marker=look.marker, markersize=3.2, linewidth=1.1, label=look.label)
+        for look in looks.values()
+    ]
     return handles
 
 
 def _legend_in(figure: SubFigure, frame: pd.DataFrame) -> None:
     """Put the legend below the first panel of a figure inside another."""
-    figure.axes[-1].legend(handles=_handles(frame), loc="lower left", fontsize=small())
+    figure.axes[-1].legend(handles=_handles(frame, {}), loc="lower left", fontsize=small())

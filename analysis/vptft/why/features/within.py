@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def within(
     y, columns = y[kept], columns[kept]
     settings, tasks, methods = (np.asarray(each)[kept] for each in (settings, tasks, methods))
     n_tasks, n_settings, n_methods = (len(np.unique(each)) for each in (tasks, settings, methods))
-    found = {
+    found: dict[str, Any] = {
         "kept": kept, "n_tasks": n_tasks, "n_settings": n_settings, "n_methods": n_methods, "n_cells": len(y),
     }  # fmt: skip
     k = columns.shape[1]

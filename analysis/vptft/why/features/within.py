@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -31,16 +30,13 @@ class Within:
         Two-sided, by permutation of methods; NaN where fewer than :data:`LEAST_METHODS` stand in every setting.
     partial_r
         Correlation of the first column with y, settings' levels and the other columns removed.
-    kept
-        Which rows entered. A setting with one cell says nothing and is left out.
     n_tasks, n_settings, n_methods, n_cells
-        What entered.
+        What entered. A setting with one cell says nothing and is left out.
     """
 
     terms: tuple[Interval, ...]
     ps: tuple[float, ...]
     partial_r: float
-    kept: np.ndarray
     n_tasks: int
     n_settings: int
     n_methods: int
@@ -84,9 +80,7 @@ def within(
     y, columns = y[kept], columns[kept]
     settings, tasks, methods = (np.asarray(each)[kept] for each in (settings, tasks, methods))
     n_tasks, n_settings, n_methods = (len(np.unique(each)) for each in (tasks, settings, methods))
-    found: dict[str, Any] = {
-        "kept": kept, "n_tasks": n_tasks, "n_settings": n_settings, "n_methods": n_methods, "n_cells": len(y),
-    }  # fmt: skip
+    found = {"n_tasks": n_tasks, "n_settings": n_settings, "n_methods": n_methods, "n_cells": len(y)}
     k = columns.shape[1]
     if not len(y):
         return Within(terms=(no_interval(),) * k, ps=(float("nan"),) * k, partial_r=float("nan"), **found)

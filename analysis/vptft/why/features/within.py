@@ -64,7 +64,7 @@ def within(
 
     Both tasks and methods are samples. A method that is better than another whatever it preserves is so on every task,
     and more tasks make it no less so: with tasks alone as the sample, offsets of methods as large as the noise let a
-    line find in 20% of simulated nulls on 4 tasks, and 40% on 8, what is not there. Intervals therefore add the
+    line find in 24% of simulated nulls on 4 tasks, and 44% on 8, what is not there. Intervals therefore add the
     variances of two jackknives, one leaving out each task and one each method (the two-term estimator of Davezies,
     D'Haultfoeuille and Guyonvarch 2021, which errs on the wide side), with t of the fewer less one degrees of freedom.
     The p hands what the methods preserve to them in every other order, the same on all settings, and counts the share

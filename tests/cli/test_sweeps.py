@@ -50,6 +50,19 @@ def test_a_dry_run_trains_nothing_and_estimates_every_cell(call, parsed, plan, t
     assert "minutes" in shown.stdout
 
 
+def test_a_dry_run_counts_what_must_be_rebuilt_first(call, tmp_path):
+    plan, root = tmp_path / "plan.yaml", tmp_path / "runs"
+    plan.write_text(PLAN.split("search:")[0].replace("[linear, vpt_deep]", "[ft]").replace("[0, 1]", "[0]"))
+    assert call("sweep", plan, "-o", root).exit_code == 0
+    (weights,) = root.glob("plain-count/ft/*/model.safetensors")
+    plan.write_text(plan.read_text().replace("[ft]", "[ft, ft_then_pt]"))
+    assert "again" not in call("sweep", plan, "-o", root, "--dry-run").stderr
+    weights.unlink()
+    shown = call("sweep", plan, "-o", root, "--dry-run")
+    assert "1 of 2 cells are missing, 1 that others start from lack their weights and are trained again" in shown.stderr
+    assert "rebuild" in shown.stdout
+
+
 def test_a_dry_run_is_about_the_cells_that_would_be_trained(call, parsed, plan, tmp_path):
     root = tmp_path / "runs"
     cells = parsed("sweep", plan, "-o", root, "--status")["cells"]

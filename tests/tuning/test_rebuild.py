@@ -1,5 +1,7 @@
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,7 @@ from conftest import TRAINABLE
 from vptft.checkpoints.native import load_run
 from vptft.errors import CheckpointError
 from vptft.tuning import rebuild as rebuilding
-from vptft.tuning.loop import Purpose
+from vptft.tuning.loop import Purpose, train
 from vptft.tuning.rebuild import rebuild, settings_of
 
 
@@ -42,6 +44,21 @@ def test_what_it_started_from_is_rebuilt_first(copied, toy_task):
     assert rebuild(copied["ft_then_pt"], task=toy_task).exact
     copied["ft"].model()
     copied["ft_then_pt"].model()
+
+
+def test_of_two_at_once_one_rebuilds_and_the_other_waits_for_it(copied, toy_task, monkeypatch):
+    run, starts = copied["ft"], []
+
+    def slow(*args, **kwargs):
+        starts.append(1)
+        time.sleep(0.5)
+        return train(*args, **kwargs)
+
+    (run.folder / "model.safetensors").unlink()
+    monkeypatch.setattr(rebuilding, "train", slow)
+    with ThreadPoolExecutor(2) as both:
+        found = list(both.map(lambda _: rebuild(run, task=toy_task).exact, range(2)))
+    assert (found, len(starts)) == ([True, True], 1)
 
 
 def test_snapshots_come_back_too(go, settings, tmp_path, toy_task):

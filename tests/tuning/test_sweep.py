@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import pandas as pd
@@ -13,6 +14,7 @@ from vptft.errors import DataError, SettingsError, StorageError, TrainingError
 from vptft.tuning import cells as training
 from vptft.tuning.cells import final_runs
 from vptft.tuning.engines import Here
+from vptft.tuning.estimates import to_rebuild
 from vptft.tuning.plan import Arm, Plan
 from vptft.tuning.search import Search, chosen, read_trial
 from vptft.tuning.sweep import look, run_sweep, waves
@@ -205,6 +207,22 @@ def test_methods_that_start_from_another_are_trained_after_it(go, plan, tmp_path
         if run.info.base is not None:
             assert run.base_run().info.seed == run.info.seed
             assert run.model() is not None
+
+
+def test_a_run_that_others_start_from_is_rebuilt_where_its_weights_went(go, plan, tmp_path):
+    """Finetuned weights of the suite are not committed; what starts from them comes out as if they were."""
+    arms = (Arm(method="ft"), Arm(method="ft_then_pt"))
+    cells = replace(plan, arms=arms, search=None, seeds=(0,)).cells()
+    go(cells)
+    before = content(tmp_path / "sweep")
+    base, after = cells.values()
+    (tmp_path / "sweep" / base.folder / "model.safetensors").unlink()
+    shutil.rmtree(tmp_path / "sweep" / after.folder)
+    assert to_rebuild(cells, cells.values(), tmp_path / "sweep") == [base]
+    progress, trained = go(cells)
+    assert (trained, set(progress.states.values())) == ([after.folder], {"done"})
+    assert content(tmp_path / "sweep") == before
+    assert to_rebuild(cells, cells.values(), tmp_path / "sweep") == []
 
 
 def test_one_cell_alone_can_be_trained(go, plan):

@@ -186,7 +186,7 @@ def _go(
     wanted = to_train(cells, before, only=only, retry=retry)
     left = _left_out(cells, wanted)
     if dry_run:
-        _estimated(cells, before, wanted, left, workers, device, as_json)
+        _estimated(cells, before, wanted, left, root, workers, device, as_json)
         return
     kept = {folder: cell for folder, cell in cells.items() if folder not in left}
     with progress() as start:
@@ -251,23 +251,26 @@ def _estimated(
     before: "Progress",
     wanted: "Sequence[str]",
     left: set[str],
+    root: Path,
     workers: int,
     device: str,
     as_json: bool,
 ) -> None:
-    from vptft.tuning.estimates import estimate, hours
+    from vptft.tuning.estimates import estimate, hours, to_rebuild
 
     states = before.states
     missing = [cells[folder] for folder in wanted if folder not in left]
-    seconds = estimate(missing, device=device)
+    again = to_rebuild(cells, missing, root)
+    seconds = estimate([*again, *missing], device=device)
     if as_json:
         write_json([{**_row(cell, states[folder]), "seconds": seconds.get(folder)} for folder, cell in cells.items()])
         return
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for cell in missing:
+    for cell in [*again, *missing]:
+        kind = "rebuild" if cell in again else cell.kind
         row = rows.setdefault(
-            (cell.task, cell.method, cell.kind),
-            {"task": cell.task, "method": cell.method, "kind": cell.kind, "cells": 0, "minutes": 0.0},
+            (cell.task, cell.method, kind),
+            {"task": cell.task, "method": cell.method, "kind": kind, "cells": 0, "minutes": 0.0},
         )
         row["cells"] += 1
         row["minutes"] += (seconds[cell.folder] or 0.0) / 60
@@ -276,6 +279,8 @@ def _estimated(
     what = f"{len(missing)} of {len(cells)} cells are missing"
     if left:
         what += f" and can be trained ({len(left.intersection(wanted))} cannot)"
+    if again:
+        what += f", {len(again)} that others start from lack their weights and are trained again"
     said = f"{what}: {hours(seconds, workers):.2f} h on {workers} worker(s)"
     say(said + (f", and {untimed} that could not be timed here." if untimed else "."))
 

@@ -17,7 +17,7 @@ from vptft.tuning.inputs import images_of
 from vptft.tuning.loop import EpochCallback, Purpose, train
 from vptft.tuning.methods import find_method
 from vptft.tuning.plan import Cell
-from vptft.tuning.rebuild import settings_of
+from vptft.tuning.rebuild import settings_of, with_weights
 from vptft.tuning.search import FAILED_FILE, at_an_end, chosen, next_rate, read_trial, summary
 from vptft.tuning.settings import TrainSettings
 from vptft.tuning.sweep import Job, Outcome, Progress, look
@@ -37,9 +37,12 @@ def train_cell(
     settings = cell.settings
     try:
         settings, purpose = resolved(cell, job.root)
+        task = (load_task or _task)(cell.task)
         base = load_run(job.root / cell.base) if cell.base else None
+        if base is not None:
+            base = with_weights(base, task=task, device=job.device)
         train(
-            (load_task or _task)(cell.task), find_method(cell.method), backbone=cell.backbone, settings=settings,
+            task, find_method(cell.method), backbone=cell.backbone, settings=settings,
             folder=target, base=base, purpose=purpose, device=job.device, on_epoch=on_epoch,
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - the next cell must be trained whatever this one stumbled over

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 
 import torch
 from torch.nn import functional as F
 
+from vptft.checkpoints.native import WEIGHTS_FILE
 from vptft.errors import VptftError
 from vptft.models.backbones import Backbone, load_backbone
 from vptft.tuning.building import build_model
@@ -69,6 +71,15 @@ def estimate(cells: Iterable[Cell], *, device: str = "cpu") -> dict[str, float |
         pace = paces[kind]
         found[cell.folder] = None if pace is None else pace.seconds(cell)
     return found
+
+
+def to_rebuild(cells: Mapping[str, Cell], wanted: Iterable[Cell], root: Path) -> list[Cell]:
+    """Return the cells that are done but are trained again first: cells wanted start from them, their weights went."""
+    bases = {cell.base for cell in wanted if cell.base}
+    return [
+        cells[folder] for folder in sorted(bases)
+        if (root / folder / "run.json").is_file() and not (root / folder / WEIGHTS_FILE).exists()
+    ]  # fmt: skip
 
 
 def hours(seconds: Mapping[str, float | None], workers: int = 1) -> float:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from vptft.checkpoints.native import WEIGHTS_FILE, Predictions, Run
+from vptft.checkpoints.native import WEIGHTS_FILE, Predictions, Run, load_run
 from vptft.data import registry
 from vptft.data.tasks import Task
 from vptft.errors import CheckpointError
-from vptft.storage import write_json
+from vptft.storage import lock, write_json
 from vptft.tuning.loop import EpochCallback, Purpose, train
 from vptft.tuning.methods import find_method
 from vptft.tuning.settings import TrainSettings
@@ -72,6 +72,38 @@ def rebuild(
         raise CheckpointError(
             f"{run.folder} was converted from another program's checkpoint: it cannot be trained here."
         )
+    with lock(run.folder):  # cells of a sweep that start from the same run, in processes beside each other
+        return _rebuilt(load_run(run.folder), task, device, on_epoch)
+
+
+def with_weights(run: Run, *, task: Task, device: str = "cpu") -> Run:
+    """Return a run whose weights are there: as it is, or rebuilt; whether they are its own is asked where it is used.
+
+    Raises
+    ------
+    CheckpointError
+        As for :func:`rebuild`.
+    """
+    return run if (run.folder / WEIGHTS_FILE).exists() else rebuild(run, task=task, device=device).run
+
+
+def settings_of(run: Run) -> TrainSettings:
+    """Return the settings a run was trained with.
+
+    Raises
+    ------
+    CheckpointError
+        ``run.json`` has settings that this version does not know.
+    """
+    known = {each.name for each in fields(TrainSettings)}
+    told: dict[str, Any] = {k: v for k, v in run.info.settings.items() if k != "key"} | run.info.options
+    strange = sorted(told.keys() - known)
+    if strange:
+        raise CheckpointError(f"{run.folder} was trained with settings that are not known here: {strange}.")
+    return TrainSettings(**told)
+
+
+def _rebuilt(run: Run, task: Task | None, device: str, on_epoch: EpochCallback) -> Rebuilt:
     if (run.folder / WEIGHTS_FILE).exists():
         run.model()  # refuses weights that are not the run's
         return Rebuilt(run=run, exact=True, agreeing=1.0)
@@ -94,22 +126,6 @@ def rebuild(
         write_json(run.folder / "run.json", asdict(rebuilt.run.info))
     shutil.rmtree(scratch.parent)
     return rebuilt
-
-
-def settings_of(run: Run) -> TrainSettings:
-    """Return the settings a run was trained with.
-
-    Raises
-    ------
-    CheckpointError
-        ``run.json`` has settings that this version does not know.
-    """
-    known = {each.name for each in fields(TrainSettings)}
-    told: dict[str, Any] = {k: v for k, v in run.info.settings.items() if k != "key"} | run.info.options
-    strange = sorted(told.keys() - known)
-    if strange:
-        raise CheckpointError(f"{run.folder} was trained with settings that are not known here: {strange}.")
-    return TrainSettings(**told)
 
 
 def _accepted(run: Run, made: Run) -> Rebuilt:

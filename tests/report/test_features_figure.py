@@ -40,7 +40,7 @@ def test_a_line_is_the_mean_over_tasks_of_the_mean_over_seeds():
 def test_lines_are_named_at_their_ends_in_their_colours():
     axes = draw_layers(RUNS).axes[0]
     named = {text.get_text(): text.get_color() for text in axes.texts}
-    assert named.keys() == {"VPT", "FT", "bias", "linear", "partial_k", "lora", "adapter"}
+    assert named.keys() == {"VPT", "FT", "BitFit", "Linear", "Partial-k", "LoRA", "Adapter"}
     assert named["VPT"] == lines(axes)["vpt_deep"].get_color()
 
 

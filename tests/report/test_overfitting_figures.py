@@ -134,6 +134,7 @@ def test_names_of_many_methods_are_in_the_legend():
     figure = draw_overfitting(make_curves(TASKS[:2], methods=methods))
     assert not any(axes.texts for axes in figure.axes)
     (legend,) = figure.legends
-    assert {text.get_text() for text in legend.get_texts()} >= {"FT", "VPT", "linear", "lora", "bias", "mixed", "test"}
+    names = {"FT", "VPT", "Linear", "LoRA", "BitFit", "Mixed", "test"}
+    assert {text.get_text() for text in legend.get_texts()} >= names
     few = draw_overfitting(make_curves(TASKS[:2], methods=methods[:5]))
-    assert {text.get_text() for text in few.axes[0].texts} == {"VPT", "FT", "bias", "linear", "lora"}
+    assert {text.get_text() for text in few.axes[0].texts} == {"VPT", "FT", "BitFit", "Linear", "LoRA"}

@@ -53,7 +53,7 @@ def test_points_lie_at_their_cost_and_accuracy():
         assert len(found) == (3 if column in ONCE else 6)
         for label, (x, y) in found.items():
             name, _, batch = label.partition(" batch ")
-            method = {"VPT": "vpt_deep", "FT": "ft"}.get(name, name)
+            method = {"VPT": "vpt_deep", "FT": "ft", "Linear": "linear"}[name]
             rows = frame[(frame["method"] == method) & (frame["batch_size"] == int(batch))]
             assert x == pytest.approx(scale * rows[column].iloc[0])
             assert y == pytest.approx(rows["accuracy"].mean())
@@ -100,7 +100,7 @@ def test_names_stand_at_the_right_in_the_colour_of_their_points():
 def test_without_accuracies_each_name_has_a_row():
     result = make_profile(("ft", "vpt_deep", "linear"), batches=(1, 8), runs=0)
     frame = result.frame().drop_duplicates("method").sort_values("parameters_tuned")
-    labels = [{"vpt_deep": "VPT", "ft": "FT"}.get(method, method) for method in frame["method"]]
+    labels = [{"vpt_deep": "VPT", "ft": "FT", "linear": "Linear"}[method] for method in frame["method"]]
     for title, axes in panels(draw_profile(result)).items():
         at_the_left = title in ("tuned parameters", "training step, a batch")
         assert [label.get_text() for label in axes.get_yticklabels()] == (labels if at_the_left else [])

@@ -97,6 +97,12 @@ def test_methods_keep_their_look_whatever_else_is_drawn():
     assert looks_of(["lora", "linear"])["lora"] == looks_of(["lora", "bias", "mixed"])["lora"]
     many = looks_of([*METHODS, *(f"method{i}" for i in range(2))])
     assert len({(look.colour, look.marker, look.linestyle) for look in many.values()}) == len(many) == 14
+    named = {many[name].label for name in METHODS}
+    assert named == {
+        "VPT", "FT", "Linear", "Multi-layer probe", "Partial-k", "BitFit", "VPT-shallow", "Mixed", "FT-then-PT",
+        "PT-then-FT", "LoRA", "Adapter",
+    }  # fmt: skip
+    assert many["method0"].label == "method0"
     assert len(looks_of([f"method{i}" for i in range(30)])) == 30
 
 

@@ -10,7 +10,7 @@ import pytest
 from report.builders import TASKS, make_curves, make_quadrants, make_scores
 from vptft.report.pages.report import as_csv
 from vptft.report.sections import attention_scores, overfitting, quadrants
-from vptft.report.sections.columns import Column, table
+from vptft.report.sections.columns import METHOD, Column, table
 from vptft.report.sections.parts import Table
 from vptft.why.attention import comparison
 
@@ -27,6 +27,13 @@ def test_numbers_keep_their_form_and_what_is_missing_is_empty():
     made = table(frame, "c", columns)
     assert made.rows == [["a", "3", "−1.23 [−2.00, +1.00]", ""], ["b", "", "0.00", "x"]]
     assert made.numbers == {1, 2}
+
+
+def test_readers_are_told_the_fields_word_for_a_method_and_files_keep_its_name():
+    names = ["ft", "bias", "theirs"]
+    made = table(pd.DataFrame({"method": names}), "c", [METHOD])
+    assert made.rows == [["FT"], ["BitFit"], ["theirs"]]
+    assert made.values["method"].tolist() == names
 
 
 def test_the_rows_of_one_task_come_without_its_column():

@@ -56,6 +56,8 @@ class Method:
     ----------
     name
         The word DESIGN fixes for it.
+    called
+        The field's word, in figures and tables; empty where it is the name.
     about
         One line for ``--help`` and reports.
     learning_rates
@@ -76,6 +78,7 @@ class Method:
     """
 
     name: str
+    called: str = ""
     about: str
     learning_rates: tuple[float, float, float]
     tunes: Tunes = nothing
@@ -107,17 +110,20 @@ METHODS: Mapping[str, Method] = {
     for method in (
         Method(
             name="ft",
+            called="FT",
             about="full finetuning: every weight",
             tunes=everything,
             learning_rates=_FT_RATES,
         ),
         Method(
             name="linear",
+            called="Linear",
             about="linear probe: the head on frozen features",
             learning_rates=_PROBE_RATES,
         ),
         Method(
             name="multi_layer_probe",
+            called="Multi-layer probe",
             about="the head on frozen features of the last layers, side by side",
             probes_layers=True,
             learning_rates=(5e-4, 1.5e-3, 5e-3),
@@ -125,6 +131,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             name="partial_k",
+            called="Partial-k",
             about="the last blocks (one by default), the norm after them, and the head",
             tunes=last_blocks,
             learning_rates=(1e-5, 3e-5, 1e-4),
@@ -132,12 +139,14 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             name="bias",
+            called="BitFit",
             about="every bias, and the head (BitFit; Ben Zaken et al. 2022)",
             tunes=biases,
             learning_rates=_PROMPT_RATES,
         ),
         Method(
             name="vpt_shallow",
+            called="VPT-shallow",
             about="prompts before the first layer, and the head (Jia et al. 2022)",
             prompts="shallow",
             learning_rates=_PROMPT_RATES,
@@ -145,6 +154,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             name="vpt_deep",
+            called="VPT",
             about="new prompts before every layer, and the head (Jia et al. 2022); the paper's VPT",
             prompts="deep",
             learning_rates=_PROMPT_RATES,
@@ -152,6 +162,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             name="mixed",
+            called="Mixed",
             about="deep prompts and every weight at once (the paper's Mixed)",
             tunes=everything,
             prompts="deep",
@@ -160,6 +171,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             name="ft_then_pt",
+            called="FT-then-PT",
             about="deep prompts on a finetuned and then frozen network (the paper's FT-then-PT)",
             prompts="deep",
             after="ft",
@@ -168,6 +180,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             name="pt_then_ft",
+            called="PT-then-FT",
             about="every weight and the prompts, from a prompt-tuned network",
             tunes=everything,
             after="vpt_deep",
@@ -176,6 +189,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             name="lora",
+            called="LoRA",
             about="low-rank updates of attention's projections, and the head (Hu et al. 2022); extra `peft`",
             adds="lora",
             learning_rates=_PROMPT_RATES,
@@ -183,6 +197,7 @@ METHODS: Mapping[str, Method] = {
         ),
         Method(
             name="adapter",
+            called="Adapter",
             about="a bottleneck after every MLP, and the head (Pfeiffer et al. 2021)",
             adds="adapter",
             learning_rates=_PROMPT_RATES,
@@ -197,6 +212,14 @@ def known() -> dict[str, str]:
     """Return every method's name with what it is; those of other packages, which are not loaded, included."""
     added = {each.name: f"package {each.dist.name if each.dist else each.module}" for each in _plug_ins()}
     return added | {name: method.about for name, method in METHODS.items()}
+
+
+def called(name: str) -> str:
+    """Return the field's word for a method, for readers; its name where there is none, as for other packages' methods.
+
+    "VPT" is VPT-deep, as in the paper.
+    """
+    return (METHODS[name].called if name in METHODS else "") or name
 
 
 def find_method(name: str) -> Method:

@@ -85,7 +85,7 @@ def test_seeds_with_other_epochs_are_compared_on_those_they_share():
 def test_the_finding_counts_tasks_and_gives_no_verdict():
     (finding,) = measure([*three(), *three(task="u")]).findings()
     assert finding.verdict == "inconclusive"
-    assert "ft: overfits 2, does not 0, cannot tell 0, accuracy falls 2" in finding.statement
+    assert "FT: overfits 2, does not 0, cannot tell 0, accuracy falls 2" in finding.statement
     (few,) = measure(three()[:1]).findings()
     assert few.reason == "fewer than three seeds: no verdict"
 

@@ -31,6 +31,7 @@ from matplotlib.transforms import ScaledTranslation
 from vptft.errors import SettingsError
 from vptft.evidence.results import Result
 from vptft.storage import atomic_path
+from vptft.tuning.methods import called
 
 WIDTH = 5.5
 """Inches of a page's text where no venue is chosen; what is narrower is a column."""
@@ -170,12 +171,11 @@ SPARE = (("#2fa59e", "^"), ("#801c54", "v"), ("#4f5a08", "P"), ("#9472dd", "X"))
 """Colours of methods that are neither, and the markers they have first."""
 ROUNDS = (("^vPX", "-"), ("D<*>", "-."), ("hdp8", ":"))
 """Markers of these colours, and the line that goes with them: more methods than colours are told apart by both."""
-_OTHERS = {
-    "linear": "Linear", "mixed": "Mixed", "bias": "BitFit", "lora": "LoRA", "partial_k": "Partial-k",
-    "ft_then_pt": "FT-then-PT", "multi_layer_probe": "Multi-layer probe", "adapter": "Adapter",
-    "vpt_shallow": "VPT-shallow", "pt_then_ft": "PT-then-FT",
-}  # fmt: skip
-"""What the field calls the methods, in the order of their looks, which stay theirs whatever else is drawn."""
+_OTHERS = (
+    "linear", "mixed", "bias", "lora", "partial_k", "ft_then_pt", "multi_layer_probe", "adapter", "vpt_shallow",
+    "pt_then_ft",
+)  # fmt: skip
+"""Methods in the order of their looks, which stay theirs whatever else is drawn."""
 
 
 def looks_of(methods: Iterable[str]) -> dict[str, Look]:
@@ -189,7 +189,7 @@ def looks_of(methods: Iterable[str]) -> dict[str, Look]:
     free = itertools.cycle([each for each in looks if each not in kept.values()])
     kept |= {name: next(free) for name in others if name not in kept}
     spare = {
-        name: Look(label=_OTHERS.get(name) or printable(name), colour=colour, marker=marker, linestyle=linestyle)
+        name: Look(label=printable(called(name)), colour=colour, marker=marker, linestyle=linestyle)
         for name, (colour, marker, linestyle) in kept.items()
     }
     return {name: METHODS.get(name) or spare[name] for name in names}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vptft.report.sections.columns import Column, table, training_images
+from vptft.report.sections.columns import METHOD, Column, table, training_images
 from vptft.report.sections.parts import Analysis, Table
 from vptft.why.overfitting.calibration import Calibration
 
@@ -23,7 +23,7 @@ def _tables(results: Sequence[Calibration]) -> list[Table]:
             "what calibrated predictions of the same confidences would show.",
             [
                 Column("task", "task"),
-                Column("method", "method"),
+                METHOD,
                 *training_images(mean),
                 Column("accuracy, %", "accuracy", ".1f", scale=100),
                 Column("test loss, nats", "nll", ".3f"),

@@ -1,13 +1,14 @@
 """From the columns of a result to a table of text: what is shown, under which name, and how."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from vptft.report.sections.parts import Table
+from vptft.tuning.methods import called
 
 
 class Column(NamedTuple):
@@ -25,6 +26,8 @@ class Column(NamedTuple):
         Names of the ends of its interval, put in brackets behind it.
     scale
         What a number is multiplied with.
+    says
+        What readers are told in place of a text.
     """
 
     heading: str
@@ -32,6 +35,10 @@ class Column(NamedTuple):
     form: str = ""
     ends: tuple[str, str] | None = None
     scale: float = 1.0
+    says: Callable[[str], str] = str
+
+
+METHOD = Column("method", "method", says=called)
 
 
 def table(frame: pd.DataFrame, caption: str, columns: Sequence[Column], *, of_task: str = "task") -> Table:
@@ -67,7 +74,7 @@ def training_images(frame: pd.DataFrame, name: str = "n_train") -> list[Column]:
 def _cell(row: dict[Any, Any], column: Column) -> str:
     value = row[column.value]
     if not column.form:
-        return "" if value is None or value != value else str(value)  # a NaN differs from itself
+        return "" if value is None or value != value else column.says(str(value))  # a NaN differs from itself
     if value is None or not np.isfinite(value):
         return ""
     said = _number(value, column)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vptft.report.figures.curvature import draw_curvature, draw_densities, main_scaling
-from vptft.report.sections.columns import Column, table
+from vptft.report.sections.columns import METHOD, Column, table
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.storage import slug
 from vptft.why.landscape.curvature.measure import ENOUGH, Curvature
@@ -74,7 +74,7 @@ def _tables(results: Sequence[Curvature]) -> list[Table]:
             "largest, −1 the smallest.",
             [
                 Column("task", "task"),
-                Column("method", "method"),
+                METHOD,
                 Column("parameters", "space"),
                 Column("matrix", "matrix"),
                 Column("quantity", "quantity"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from vptft.report.figures.features import draw_drift, draw_forgetting, draw_layers, draw_written
-from vptft.report.sections.columns import Column, table, training_images
+from vptft.report.sections.columns import METHOD, Column, table, training_images
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.features.preservation import FeaturePreservation
 
@@ -73,7 +73,7 @@ def _tables(results: Sequence[FeaturePreservation]) -> list[Table]:
             [
                 Column("task", "task"),
                 *backbones,
-                Column("method", "method"),
+                METHOD,
                 *training_images(means, "n"),
                 Column("accuracy, %", "accuracy", ".1f", scale=100),
                 Column("CKA, class token", "cka", ".3f"),

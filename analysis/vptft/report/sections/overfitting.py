@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from vptft.report.figures.overfitting import draw_overfitting
 from vptft.report.interactive.curves import curve_viewer
 from vptft.report.pages import words
-from vptft.report.sections.columns import Column, table, training_images
+from vptft.report.sections.columns import METHOD, Column, table, training_images
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.overfitting import OverfittingCurves
 
@@ -36,7 +36,7 @@ def _tables(results: Sequence[OverfittingCurves]) -> list[Table]:
                 "its 95% interval.",
                 [
                     Column("task", "task"),
-                    Column("method", "method"),
+                    METHOD,
                     *training_images(result.cells),
                     Column("seeds", "n_seeds", "d"),
                     Column("onset, epoch", "onset_epoch", "g"),
@@ -50,7 +50,7 @@ def _tables(results: Sequence[OverfittingCurves]) -> list[Table]:
                 "Where each run's test loss turns, chosen on the other seeds, and what followed.",
                 [
                     Column("task", "task"),
-                    Column("method", "method"),
+                    METHOD,
                     *training_images(result.runs),
                     Column("seed", "seed", "d"),
                     Column("onset, epoch", "onset_epoch", "g"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from vptft.published.reproduction import Reproduction
 from vptft.report.figures.published import draw_reproduction
-from vptft.report.sections.columns import Column, table
+from vptft.report.sections.columns import METHOD, Column, table
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
 
 CAUTION = (
@@ -32,7 +32,7 @@ def _tables(results: Sequence[Reproduction]) -> list[Table]:
             "95% interval, and p after Holm's correction over these rows.",
             [
                 Column("task", "task"),
-                Column("method", "method"),
+                METHOD,
                 Column("n", "n_train"),
                 Column("own backbone", "own_backbone"),
                 Column("seeds", "n_seeds", "d"),

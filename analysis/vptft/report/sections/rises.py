@@ -7,7 +7,7 @@ import pandas as pd
 
 from vptft.evidence.verdicts import SEEDS_FOR_A_VERDICT
 from vptft.report.figures.surfaces import draw_profiles
-from vptft.report.sections.columns import Column, table
+from vptft.report.sections.columns import METHOD, Column, table
 from vptft.report.sections.parts import Analysis, Context, Picture, Table
 from vptft.why.landscape.surfaces import Surfaces
 
@@ -53,7 +53,7 @@ def _tables(results: Sequence[Surfaces]) -> list[Table]:
             "Rise of the loss at the largest step along random directions, nats: mean over runs with their range.",
             [
                 Column("task", "task"),
-                Column("method", "method"),
+                METHOD,
                 Column("moves", "space"),
                 Column("loss of", "split"),
                 Column("step, filter norms", "step", ".2g"),

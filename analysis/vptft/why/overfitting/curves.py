@@ -11,6 +11,7 @@ from vptft.errors import SettingsError
 from vptft.evidence.findings import Finding
 from vptft.evidence.results import Result
 from vptft.evidence.verdicts import SEEDS_FOR_A_VERDICT
+from vptft.tuning.methods import called
 from vptft.why.overfitting.onset import RULE, over_seeds, turns, verdict
 from vptft.why.overfitting.printed import agreement
 
@@ -69,7 +70,7 @@ def _counted(pretraining: str, cells: pd.DataFrame) -> Finding:
     said = []
     for method, part in cells.groupby("method", sort=True):
         counts = ", ".join(f"{name} {(part['verdict'] == name).sum()}" for name in OUTCOMES)
-        said.append(f"{method}: {counts}, accuracy falls {(part['accuracy'] == 'falls').sum()}")
+        said.append(f"{called(str(method))}: {counts}, accuracy falls {(part['accuracy'] == 'falls').sum()}")
     few = int(cells["n_seeds"].max()) < SEEDS_FOR_A_VERDICT
     return Finding(
         hypothesis="Y1",

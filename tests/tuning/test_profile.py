@@ -148,7 +148,7 @@ def test_what_has_no_answer_is_a_row_with_the_reason(convolutional, monkeypatch,
     assert frame.loc[[0, 2, 3, 4], list(COSTS)].isna().all(axis=None)
     assert frame.loc[1, list(COSTS[:-1])].notna().all()
     assert frame.loc[1, "stored_bytes"] > 4 * frame.loc[1, "parameters_tuned"], "batch statistics are saved too"
-    assert [line.partition(":")[0] for line in found.notes()] == ["vpt_deep", "lora", "multi_layer_probe", "theirs"]
+    assert [line.partition(":")[0] for line in found.notes()] == ["VPT", "LoRA", "Multi-layer probe", "theirs"]
 
 
 def test_the_summary_is_the_table_in_larger_units():
@@ -157,6 +157,15 @@ def test_the_summary_is_the_table_in_larger_units():
     assert summary["stored (MB)"].tolist() == ((table["stored_bytes"] + table["base_bytes"]) / 1e6).tolist()
     assert summary["tuned (M)"].tolist() == (table["parameters_tuned"] / 1e6).tolist()
     assert "accuracy" not in summary
+
+
+def test_the_summary_has_one_row_for_the_seeds_of_a_task(finished):
+    run = Subject.of_run(finished["linear"])
+    runs = [replace(run, accuracy=a, settings=replace(run.settings, seed=i)) for i, a in enumerate((0.25, 0.75))]
+    found = measure([*runs, replace(run, task="other"), subject("bias")], repeats=1)
+    assert len(found.frame()) == 4
+    rows = found.summary()[["task", "runs", "accuracy"]].fillna(-1).to_numpy().tolist()
+    assert rows == [[run.task, 2, 0.5], ["other", 1, run.accuracy], ["", 1, -1]]
 
 
 @pytest.mark.parametrize(

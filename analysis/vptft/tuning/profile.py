@@ -18,6 +18,7 @@ import torch
 from vptft.errors import MissingExtraError, NotApplicable, SettingsError
 from vptft.evidence.results import Result
 from vptft.tuning.costs import Clock, Memory, alone, clock_of, in_rounds
+from vptft.tuning.methods import called
 from vptft.tuning.settings import TrainSettings
 from vptft.tuning.subjects import Built, Subject, stored_bytes
 
@@ -26,6 +27,10 @@ COSTS = (
     "forward_ms_max", "step_ms", "step_ms_min", "step_ms_max", "parameter_bytes", "gradient_bytes", "optimiser_bytes",
     "activation_bytes", "peak_bytes", "device_peak_bytes",
 )  # fmt: skip
+
+
+_SAME = ("method", "variant", "backbone", "image_size", "n_classes", "prompt_length", "batch_size", "task", "n_train")
+"""Columns in which runs agree that are seeds of one another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,18 +68,22 @@ class Profile(Result):
         return self.table
 
     def summary(self) -> pd.DataFrame:
-        """Return the table for a reader: one column a cost, in millions, MB (10^6 bytes) and milliseconds."""
-        t = self.table
+        """Return the table for a reader: one column a cost, in millions, MB (10^6 bytes) and milliseconds.
+
+        Runs that differ in nothing but seed and rate are one row, with their number and the mean of their accuracies.
+        """
+        groups = self.table.groupby(list(_SAME), sort=False, dropna=False)
+        t = groups.first().assign(accuracy=groups["accuracy"].mean(), runs=groups.size()).reset_index()
         shown = {
             "method": t["method"].str.cat(t["variant"], sep=" ").str.strip(), "task": t["task"],
-            "backbone": t["backbone"], "accuracy": t["accuracy"], "prompts": t["prompt_length"],
+            "backbone": t["backbone"], "runs": t["runs"], "accuracy": t["accuracy"], "prompts": t["prompt_length"],
             "batch": t["batch_size"], "tuned (M)": t["parameters_tuned"] / 1e6, "of (M)": t["parameters_total"] / 1e6,
             "stored (MB)": (t["stored_bytes"] + t["base_bytes"]) / 1e6, "forward (ms/image)": t["forward_ms"],
             "step (ms)": t["step_ms"], "activations (MB)": t["activation_bytes"] / 1e6,
             "peak (MB)": t["peak_bytes"] / 1e6,
         }  # fmt: skip
         frame = pd.DataFrame(shown)
-        return frame if frame["task"].any() else frame.drop(columns=["task", "accuracy"])
+        return frame if frame["task"].any() else frame.drop(columns=["task", "runs", "accuracy"])
 
     def notes(self) -> list[str]:
         """What numbers hide and why some are missing: a line each, with the methods it is about."""
@@ -82,7 +91,7 @@ class Profile(Result):
             self.table["not_applicable"] == "", "not applicable: " + self.table["not_applicable"]
         )
         groups = self.table[said != ""].groupby(said[said != ""], sort=False)["method"]
-        return [f"{', '.join(methods.unique())}: {note}" for note, methods in groups]
+        return [f"{', '.join(map(called, methods.unique()))}: {note}" for note, methods in groups]
 
 
 def measure(

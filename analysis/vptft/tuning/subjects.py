@@ -14,7 +14,7 @@ from vptft.models.backbones import Backbone, load_backbone
 from vptft.models.tuned import TunedModel
 from vptft.tuning.building import build_model
 from vptft.tuning.costs import Workload
-from vptft.tuning.methods import Method, find_method, known
+from vptft.tuning.methods import Method, called, find_method, known
 from vptft.tuning.settings import OPTIONS, TrainSettings
 
 COSTLY = OPTIONS - {"prompt_length", "prompt_init", "prompt_lr", "lora_alpha"} | {
@@ -159,10 +159,10 @@ class Built:
     def note(self) -> str:
         """What its numbers hide."""
         if self.method.after is not None:
-            return f"the last stage alone: {self.method.after} is trained before it"
+            return f"the last stage alone: {called(str(self.method.after))} is trained before it"
         if self.method.reads_fixed_features:
             return "a step reads features computed once; the forward pass is the whole network"
-        return "forward as trained; merged into the weights it costs what ft does" if self.method.adds == "lora" else ""
+        return "forward as trained; merged into the weights it costs what FT does" if self.method.adds == "lora" else ""
 
     def workload(self, batch_size: int, seed: int) -> Workload:
         """Give it a batch of made-up images."""

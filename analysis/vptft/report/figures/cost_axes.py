@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
-from vptft.report.figures.style import SMALL, small
+from vptft.report.figures.style import small
 
 WIDE = 20.0
 """Ratio of the largest to the smallest cost from which an axis is logarithmic."""
@@ -58,7 +58,7 @@ def set_scale(axes: Axes, panel: Panel, points: pd.DataFrame) -> None:
         if np.floor(ends[1]) - np.ceil(ends[0]) < 1:
             ends = np.array([np.floor(ends[0]), np.ceil(ends[1])])
         axes.set_xlim(*10.0**ends)
-        axes.xaxis.set_major_locator(LogLocator(numticks=3 if small() <= SMALL else 2))
+        axes.xaxis.set_major_locator(LogLocator(numticks=2))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.set_xlim(0, high * 1.12 or 1.0)

@@ -27,6 +27,7 @@ from vptft.report.figures.style import (
     styled,
     table_of,
 )
+from vptft.tuning.methods import called
 from vptft.tuning.profile import COSTS, Profile
 from vptft.tuning.tradeoff import KIND, on_front
 from vptft.tuning.tradeoff import points as points_of
@@ -230,7 +231,7 @@ def _words(result: Profile, points: pd.DataFrame, table: pd.DataFrame) -> list[s
     shown = table["method"].isin(points["method"]) | (table["not_applicable"] != "")
     said += replace(result, table=table[shown]).notes()
     if left := sorted(set(table[table["not_applicable"] == ""]["method"]) - set(points["method"])):
-        said.append(f"not drawn, no accuracy known: {', '.join(left)}")
+        said.append(f"not drawn, no accuracy known: {', '.join(map(called, left))}")
     return [fitted(line, 385) for line in said]
 
 

@@ -40,7 +40,7 @@ def test_methods_and_runs_give_one_row_a_batch_and_a_length(call, finished):
     assert [row["accuracy"] for row in rows[4:]] == pytest.approx([run.info.test_accuracy] * 2)
     assert rows[0]["parameters_tuned"] == 3 * 3 * 32 + 32 * 7 + 7
     assert rows[0]["device_peak_bytes"] is None
-    assert "linear: a step reads features computed once" in result.stderr
+    assert "Linear: a step reads features computed once" in result.stderr
 
 
 def test_the_table_is_drawn_and_results_and_figures_are_written(call, tmp_path):

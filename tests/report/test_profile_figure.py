@@ -143,8 +143,8 @@ def test_the_foot_says_where_it_was_measured_and_what_is_not_drawn():
     said = "\n".join(texts(draw_profile(result)))
     assert "tiny, 32 px, 10 prompts a layer; cpu, 1 thread, process CPU time, median and range of 3 repet" in said
     assert "accuracy: mean and range of 2 runs a point" in said
-    assert "lora: not applicable: needs blocks" in said
-    assert "not drawn, no accuracy known: bias" in said
+    assert "LoRA: not applicable: needs blocks" in said
+    assert "not drawn, no accuracy known: BitFit" in said
 
 
 def test_a_profile_of_nothing_is_refused_with_the_reason():

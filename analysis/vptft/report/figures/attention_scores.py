@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from vptft.errors import SettingsError
-from vptft.report.figures.datasize import legend_above
 from vptft.report.figures.style import (
     FAINT,
     FT,
@@ -26,6 +25,7 @@ from vptft.report.figures.style import (
     VPT,
     Look,
     fitted,
+    legend_above,
     place,
     printable,
     root,

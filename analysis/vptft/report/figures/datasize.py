@@ -27,12 +27,13 @@ from vptft.report.figures.style import (
     Look,
     fitted,
     fitting,
+    legend_above,
+    legend_columns,
     place,
     root,
     small,
     styled,
     table_of,
-    text_width,
 )
 from vptft.when.datasize.measure import DataSize
 
@@ -74,7 +75,9 @@ def draw_datasize(result: DataSize, *, width: float | None = None, ax: Axes | No
     width = width or fitting(PANEL * -(-len(tasks) // FULL))
     across = max(1, min(len(tasks), int(width / (NARROW if len(tasks) > MANY and width < WIDTH else PANEL))))
     rows = -(-len(tasks) // across)
-    height = rows * (TALL + LOW + 0.27) + 0.75
+    handles = _handles(frame, tasks)
+    told = -(-len(handles) // legend_columns(handles, width))
+    height = rows * (TALL + LOW + 0.27) + 0.45 + told * 1.5 * small() / 72
     labels = ("accuracy, %", "gap, points") if height <= PAGE and width >= WIDTH else ("acc., %", "gap, pts")
     figure, grid = place(
         ax, rows=2 * rows, columns=across, height=min(PAGE, height), width=width,
@@ -93,7 +96,7 @@ def draw_datasize(result: DataSize, *, width: float | None = None, ax: Axes | No
         name = f"{task['task']}, {task['pretraining']}" if several else str(task["task"])
         above.set_title(fitted(name, 72 * (width / across - 0.2), small()), fontsize=small(), pad=2)
     figure.supxlabel("training images", fontsize=small())
-    _legend(figure, frame, tasks, width)
+    legend_above(figure, handles, width)
     return root(figure)
 
 
@@ -181,8 +184,8 @@ def _short(n: float) -> str:
     return f"{n / 1000:g}k" if n >= 1000 else f"{n:g}"
 
 
-def _legend(figure: Any, frame: pd.DataFrame, tasks: Sequence[dict[Any, Any]], width: float) -> None:
-    """Legend above the panels, of what there is, in as many columns as fit."""
+def _handles(frame: pd.DataFrame, tasks: Sequence[dict[Any, Any]]) -> list[Artist]:
+    """Handles of the legend: of what there is."""
     handles: list[Artist] = [
         Line2D([], [], color=look.colour, ls=look.linestyle, marker=look.marker, markersize=3, label=look.label)
         for _, look in SIDES
@@ -198,13 +201,4 @@ def _legend(figure: Any, frame: pd.DataFrame, tasks: Sequence[dict[Any, Any]], w
     if any(task["outcome"] in ("ft overtakes", "vpt overtakes") for task in tasks):
         handles.append(Line2D([], [], color=FT.colour, marker="D", markersize=4, markeredgecolor="white", linewidth=2.6,
                               label="n*, 95% set"))  # fmt: skip
-    legend_above(figure, handles, width)
-
-
-def legend_above(figure: Any, handles: Sequence[Artist], width: float) -> None:
-    """Put a legend above all panels of a figure ``width`` inches wide, in as many columns as fit."""
-    widest = max(text_width(str(handle.get_label())) for handle in handles) + 34
-    columns = max(1, min(len(handles), int(72 * width / widest)))
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=columns, handlelength=2, columnspacing=1.2, borderpad=0.1
-    )
+    return handles

@@ -11,7 +11,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from vptft.errors import SettingsError
 from vptft.evidence.statistics.paired import mean_interval
-from vptft.report.figures.datasize import legend_above
 from vptft.report.figures.style import (
     FAINT,
     MUTED,
@@ -20,6 +19,7 @@ from vptft.report.figures.style import (
     dodge,
     fitted,
     fitting,
+    legend_above,
     looks_of,
     place,
     printable,

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from vptft.report.figures.datasize import PAGE, legend_above
+from vptft.report.figures.datasize import PAGE
 from vptft.report.figures.style import (
     FAINT,
     MUTED,
@@ -26,6 +26,7 @@ from vptft.report.figures.style import (
     dodge,
     fitted,
     fitting,
+    legend_above,
     looks_of,
     place,
     root,

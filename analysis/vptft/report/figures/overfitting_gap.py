@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 
-from vptft.report.figures.datasize import legend_above
 from vptft.report.figures.style import (
     FAINT,
     FT,
@@ -22,6 +21,7 @@ from vptft.report.figures.style import (
     Look,
     fitted,
     fitting,
+    legend_above,
     place,
     printable,
     root,

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vptft.report.figures.datasize import legend_above
 from vptft.report.figures.style import (
     FAINT,
     INK,
@@ -17,6 +16,7 @@ from vptft.report.figures.style import (
     WIDTH,
     Look,
     fitting,
+    legend_above,
     looks_of,
     place,
     root,

@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from vptft.errors import SettingsError
-from vptft.report.figures.datasize import legend_above
 from vptft.report.figures.gaps import WINNERS
 from vptft.report.figures.style import (
     FAINT,
@@ -19,6 +18,7 @@ from vptft.report.figures.style import (
     MUTED,
     fitted,
     fitting,
+    legend_above,
     place,
     root,
     small,

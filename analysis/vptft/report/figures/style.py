@@ -345,6 +345,20 @@ def legend_below(axes: Axes, handles: Sequence[Artist], points: float = 28, colu
     )
 
 
+def legend_above(figure: Figure | SubFigure, handles: Sequence[Artist], width: float) -> None:
+    """Put a legend above all panels of a figure ``width`` inches wide, in as many columns as fit."""
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=legend_columns(handles, width), handlelength=2,
+        columnspacing=1.2, borderpad=0.1,
+    )  # fmt: skip
+
+
+def legend_columns(handles: Sequence[Artist], width: float) -> int:
+    """How many columns of a legend fit into so many inches."""
+    widest = max(text_width(str(handle.get_label())) for handle in handles) + 34
+    return max(1, min(len(handles), int(72 * width / widest)))
+
+
 def dodge(positions: Sequence[float], gap: float, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """Move positions apart by at least ``gap``, inside ``[low, high]`` while they fit, keeping their order."""
     order = np.argsort(positions, kind="stable")

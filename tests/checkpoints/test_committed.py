@@ -12,15 +12,13 @@ from vptft.tuning.protocols import QUADRANT_TASKS, SUITE
 
 SUITE_FOLDER = Path(__file__).parents[2] / "checkpoints" / "suite"
 SIZES_FOLDER = SUITE_FOLDER.parent / "datasize"
-CONTROLS = ("ft_then_pt",)
-"""Not searched: their rate is the one that was found for VPT-deep."""
 LARGE = ("ft", "mixed", "partial_k", "pt_then_ft")
 
 pytestmark = pytest.mark.skipif(not SUITE_FOLDER.is_dir(), reason="the source distribution holds no runs")
 
 
-def searched_runs():
-    return [run for run in find_runs([SUITE_FOLDER]) if run.info.method not in CONTROLS]
+def suite_runs():
+    return find_runs([SUITE_FOLDER])
 
 
 def test_every_run_is_what_it_says():
@@ -38,11 +36,11 @@ def test_every_run_is_what_it_says():
 
 
 def test_runs_of_the_suite_were_searched_with_equal_budgets():
-    assert {run.info.search["budget"] for run in searched_runs()} == {SUITE.budgets()["ft"]}
+    assert {run.info.search["budget"] for run in suite_runs()} == {SUITE.budgets()["ft"]}
 
 
 def test_other_sizes_take_the_rates_that_were_found_at_the_suites():
-    found = {(run.info.task, run.info.method): run.info.settings["lr"] for run in searched_runs()}
+    found = {(run.info.task, run.info.method): run.info.settings["lr"] for run in suite_runs()}
     runs = find_runs([SIZES_FOLDER])
     for run in runs:
         assert run.info.search is None
@@ -57,23 +55,23 @@ def test_the_accuracies_a_run_was_chosen_by_are_those_of_its_trials():
     for path in SUITE_FOLDER.glob("search/*/*/*/trial*/run.json"):
         told = read_json(path)
         trials.setdefault((told["task"], told["method"]), set()).add((told["settings"]["lr"], told["val_accuracy"]))
-    for run in searched_runs():
+    for run in suite_runs():
         told = {(trial["lr"], trial["val_accuracy"]) for trial in run.info.search["trials"]}
         assert told == trials[run.info.task, run.info.method]
 
 
-def test_controls_take_the_rate_that_was_found_for_vpt():
-    found = {(run.info.task, run.info.method): run.info.settings["lr"] for run in searched_runs()}
-    controls = [run for run in find_runs([SUITE_FOLDER]) if run.info.method in CONTROLS]
-    assert controls
-    for run in controls:
-        info = run.info
-        assert info.search is None
-        assert info.settings["lr"] == found[info.task, "vpt_deep"]
-        assert info.base["model_sha256"] in {run.info.model_sha256 for run in searched_runs()}
+def test_what_starts_from_a_run_starts_from_a_committed_one_of_its_seed():
+    started = [run for run in suite_runs() if run.info.method == "ft_then_pt"]
+    assert {run.base_run().info.method for run in started} == {"ft"}
+    for run in started:
+        base = run.base_run()
+        assert (base.info.task, base.info.seed) == (run.info.task, run.info.seed)
 
 
-def test_every_method_of_the_ladder_stands_on_the_four_quadrant_tasks():
-    there = {(run.info.task, run.info.method, run.info.seed) for run in searched_runs()}
-    methods = ("ft", "mixed", "partial_k", "lora", "bias", "vpt_deep", "linear", "multi_layer_probe")
+def test_ten_methods_stand_on_the_four_quadrant_tasks():
+    there = {(run.info.task, run.info.method, run.info.seed) for run in suite_runs()}
+    methods = (
+        "ft", "mixed", "partial_k", "lora", "bias", "vpt_deep", "vpt_shallow", "ft_then_pt", "linear",
+        "multi_layer_probe",
+    )  # fmt: skip
     assert there >= set(product(QUADRANT_TASKS, methods, (0, 1, 2)))

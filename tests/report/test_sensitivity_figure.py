@@ -1,5 +1,7 @@
 """What the specification curve and the variance shares show, read back from their artists."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.text import Text
@@ -36,6 +38,15 @@ def test_gaps_are_sorted_by_their_mean_and_stand_in_one_order_for_all_tasks():
         assert axes.get_title(loc="left") == (
             f"{task}: VPT {counts.get('vpt', 0)}, FT {counts.get('ft', 0)}, uncertain {counts.get('uncertain', 0)}"
         )
+
+
+@pytest.mark.parametrize(("draws", "whole"), [(3, True), (2, False)])
+def test_intervals_are_cut_only_where_there_are_two_draws(draws, whole):
+    result = made(1)
+    wide = result.table.assign(low_points=-90.0, high_points=80.0, n_draws=draws)
+    axes = draw_specifications(replace(result, table=wide)).axes[0]
+    low, high = axes.get_ylim()
+    assert (low < -90 and high > 80) == whole
 
 
 def test_the_dots_are_the_choices():

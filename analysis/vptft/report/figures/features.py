@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from vptft.errors import SettingsError
 from vptft.evidence.statistics.paired import mean_interval
 from vptft.report.figures.style import (
+    CROWDED,
     FAINT,
     MUTED,
     WIDTH,
@@ -20,6 +22,7 @@ from vptft.report.figures.style import (
     fitted,
     fitting,
     legend_above,
+    legend_columns,
     looks_of,
     place,
     printable,
@@ -67,7 +70,7 @@ def draw_layers(
     kinds = [kind for kind in KINDS if (frame["kind"] == kind).any()]
     looks = looks_of(frame["method"])
     words = {"cka": "debiased CKA", "procrustes": "Procrustes distance"}.get(measure, measure.replace("_", " "))
-    figure, panels = _panels(ax, len(kinds), width)
+    figure, panels = _panels(ax, len(kinds), width, looks)
     for axes, kind in zip(panels, kinds, strict=True):
         part = frame[frame["kind"] == kind]
         if measure != "procrustes":  # what chance gives there depends on the features
@@ -78,8 +81,9 @@ def draw_layers(
         axes.set_xlabel("layer", fontsize=small())
         _layer_ticks(axes, part["layer"])
     _one_scale(panels)
-    for axes in panels:
-        _label_ends(axes, looks)
+    if not _crowded(ax, looks):
+        for axes in panels:
+            _label_ends(axes, looks)
     return root(figure)
 
 
@@ -97,7 +101,7 @@ def draw_drift(results: Sequence[FeaturePreservation], *, width: float | None = 
     parts = list(dict.fromkeys(frame["part"]))
     frame = frame.assign(at=frame["part"].map(parts.index))
     looks = looks_of(frame["method"])
-    figure, panels = _panels(ax, 2, width)
+    figure, panels = _panels(ax, 2, width, looks)
     for axes, column, said in zip(
         panels, ("relative_norm", "share"), ("‖update‖ / ‖weights‖", "effective rank / full rank"), strict=True
     ):
@@ -108,8 +112,9 @@ def draw_drift(results: Sequence[FeaturePreservation], *, width: float | None = 
     for which in (panels[0].yaxis.set_major_formatter, panels[0].yaxis.set_minor_formatter):
         which(FuncFormatter(_plain))
     panels[1].set_ylim(0, 1)
-    for axes in panels:
-        _label_ends(axes, looks)
+    if not _crowded(ax, looks):
+        for axes in panels:
+            _label_ends(axes, looks)
     return root(figure)
 
 
@@ -126,7 +131,7 @@ def draw_written(
         "patches": Look(label="patches", colour="#e0700a", marker="s", linestyle="--"),
     }
     frame = frame.assign(method=frame["kind"])
-    figure, panels = _panels(ax, 2, width)
+    figure, panels = _panels(ax, 2, width, looks)
     _lines(panels[0], frame, "layer", "relative_norm", looks)
     _lines(panels[1], frame, "layer", "on_classes", looks)
     for kind, part in frame.groupby("kind"):
@@ -197,12 +202,25 @@ def _frames(results: Sequence[FeaturePreservation], field: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _panels(ax: Axes | None, count: int, width: float | None) -> tuple[Figure, list[Axes]]:
-    """Panels beside each other on a page, one below the other in a column."""
+def _crowded(ax: Axes | None, looks: dict[str, Look]) -> bool:
+    """Whether there are more names than stand at the ends of lines; inside another figure there is no other place."""
+    return ax is None and len(looks) > CROWDED
+
+
+def _panels(ax: Axes | None, count: int, width: float | None, looks: dict[str, Look]) -> tuple[Figure, list[Axes]]:
+    """Panels beside each other on a page, one below the other in a column; many names are in a legend above."""
     width = width or fitting(COLUMN)
     across = count if width >= WIDTH else 1
     rows = -(-count // across)
-    figure, grid = place(ax, rows=rows, columns=across, height=rows * PANEL + 0.15, width=width)
+    handles: list[Artist] = [
+        Line2D([], [], color=look.colour, linestyle=look.linestyle, marker=look.marker, markersize=3, label=look.label)
+        for look in looks.values()
+    ]
+    told = -(-len(handles) // legend_columns(handles, width)) if _crowded(ax, looks) else 0
+    height = rows * PANEL + 0.15 + told * 1.5 * small() / 72
+    figure, grid = place(ax, rows=rows, columns=across, height=height, width=width)
+    if told:
+        legend_above(figure, handles, width)
     return figure, [figure.add_subplot(grid[i // across, i % across]) for i in range(count)]  # type: ignore[return-value]  # a SubFigure adds panels as well
 
 

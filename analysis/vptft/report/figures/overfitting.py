@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from vptft.report.figures.datasize import PAGE
 from vptft.report.figures.style import (
+    CROWDED,
     FAINT,
     MUTED,
     WIDTH,
@@ -46,8 +47,6 @@ NARROW = 1.55
 """Inches of a panel in a column, which four rows of them may take."""
 ARM = ", "
 """Parts a method's name from the settings in which a variant of it differs."""
-CROWDED = 5
-"""Methods of a panel whose names still stand at their curves' ends; more are in the legend."""
 LINES = 3
 """Lines that the name of a variant takes at most."""
 ONSET = 4.5

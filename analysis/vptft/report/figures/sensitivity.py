@@ -129,11 +129,9 @@ def _curve(axes: Axes, part: pd.DataFrame) -> None:
             markerfacecolor="white" if winner == "uncertain" else look.colour, markeredgewidth=0.7,
         )  # fmt: skip
     _mark_reference(axes, part.loc[part["reference"], "x"])
-    ends = np.append(part[["gap_points", "low_points", "high_points"]].to_numpy(dtype=float), 0.0)
-    points = part["gap_points"].to_numpy(dtype=float)
-    kept = ends[
-        np.isfinite(ends) & (np.abs(ends) <= 4 * max(np.abs(points).max(), 2.0))
-    ]  # two draws tell next to nothing
+    ends = part[["low_points", "high_points"]].where(part["n_draws"] > 2)  # two draws tell next to nothing
+    ends = np.array([0.0, *part["gap_points"], *ends.to_numpy(dtype=float).ravel()])
+    kept = ends[np.isfinite(ends)]
     pad = 0.08 * np.ptp(kept) or 1.0
     axes.set_ylim(kept.min() - pad, kept.max() + pad)
     axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))

@@ -40,6 +40,9 @@ SMALL = 7.0
 FONT = "DejaVu Sans"
 """Ships with matplotlib, so every machine draws the same letters."""
 
+CROWDED = 5
+"""Methods of a panel whose names still stand at their lines' ends; more are in the legend."""
+
 INK, MUTED, FAINT = "#1f2328", "#5f6670", "#d5d9de"
 
 

@@ -44,6 +44,9 @@ class Claim:
         Two-sided p of its test; None where there is none.
     n_seeds
         Trainings behind each number; None where that many are not known.
+    withheld
+        Why no verdict may be given whatever the interval says, as where it leaves out a source of chance; empty where
+        one may.
     """
 
     hypothesis: str
@@ -55,6 +58,7 @@ class Claim:
     p: float | None = None
     n: int | None = None
     n_seeds: int | None = None
+    withheld: str = ""
 
     def __post_init__(self) -> None:
         if self.region is not None and self.region < 0:
@@ -74,18 +78,21 @@ def judge(
     region: float | None = REGION,
     p: float | None = None,
     n_seeds: int | None = None,
+    withheld: str = "",
 ) -> tuple[Verdict, str]:
     """Give the verdict on one effect, and why, by :data:`RULE`.
 
     Parameters
     ----------
-    effect, predicted, region, n_seeds
+    effect, predicted, region, n_seeds, withheld
         As in :class:`Claim`.
     p
         Already corrected.
     """
     if n_seeds is not None and n_seeds < SEEDS_FOR_A_VERDICT:
         return "inconclusive", f"{'one seed' if n_seeds == 1 else f'{n_seeds} seeds'}: no verdict"
+    if withheld:
+        return "inconclusive", withheld
     low, high = sorted((predicted * effect.low, predicted * effect.high))
     if not low <= high:
         return "inconclusive", "the 95% interval is not defined"
@@ -103,7 +110,10 @@ def judge(
 
 def _finding(claim: Claim, adjusted: float) -> Finding:
     p = None if np.isnan(adjusted) else adjusted
-    verdict, reason = judge(claim.effect, predicted=claim.predicted, region=claim.region, p=p, n_seeds=claim.n_seeds)
+    verdict, reason = judge(
+        claim.effect, predicted=claim.predicted, region=claim.region, p=p, n_seeds=claim.n_seeds,
+        withheld=claim.withheld,
+    )  # fmt: skip
     return Finding(
         hypothesis=claim.hypothesis, statement=claim.statement, verdict=verdict, reason=reason,
         effect=claim.effect.value, low=_known(claim.effect.low), high=_known(claim.effect.high), unit=claim.unit,

@@ -38,6 +38,19 @@ def test_arms_of_one_method_are_told_apart_by_what_differs(go, settings, tmp_pat
     assert found.loc["ft, keep best_val", "end_epoch"] == kept_epoch(stopped.history())
 
 
+def test_runs_that_differ_in_more_than_their_seed_are_no_seeds_of_one_another(go, settings, tmp_path, pair):
+    settings = replace(settings, n_test=40, epochs=3)
+    other = go("ft", tmp_path / "other", replace(settings, label_smoothing=0.1, seed=1))
+    assert assembly.labels_of([*pair, other]) == ["ft", "vpt_deep", "ft, label_smoothing 0.1"]
+
+
+def test_networks_of_other_image_sizes_are_not_paired(go, settings, tmp_path, pair):
+    settings = replace(settings, n_test=40, epochs=3, image_size=2 * settings.image_size)
+    runs = [pair[0], go("vpt_deep", tmp_path / "large", settings)]
+    with pytest.raises(NotApplicable, match="no gap to explain"):
+        assembly.explained(runs, assembly.curves(runs))
+
+
 def test_a_run_without_a_history_is_left_out_and_named(pair, tmp_path):
     (pair[1].folder / "history.csv").unlink()
     runs = [load_run(run.folder) for run in pair]

@@ -72,6 +72,7 @@ def test_draws_that_lack_a_size_are_left_out_of_the_average():
     overall = measure([*cells, *more]).overall.iloc[0]
     kept = measure([cell for cell in cells if cell.seed]).overall.iloc[0]
     assert overall["gap"] == pytest.approx(kept["gap"])
+    assert overall["n_seeds"] == kept["n_seeds"] == 2, "two whole draws bear no verdict"
     none = measure([cells[0], replace(cells[1], n_train=900)])
     assert none.findings() == ()
 

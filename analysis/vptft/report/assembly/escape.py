@@ -75,6 +75,8 @@ def escape(
 ) -> EscapeTest:
     """Escape test from every FT run there is, with Mixed and FT-then-PT runs beside it.
 
+    Tasks with few groups bear no claim, and are left out.
+
     Parameters
     ----------
     runs
@@ -92,10 +94,12 @@ def escape(
     CheckpointError
         A run's weights are not there; points saved before stay.
     """
+    runs = [run for run in runs if not run.info.few_groups]
     points = [(run, start) for run in runs if run.info.method == "ft" for start in options.starts]
     if not points:
         raise NotApplicable(
-            "The escape test starts from finetuned networks, and no run of ft is among these.",
+            "The escape test starts from finetuned networks, and no run of ft is among these "
+            "whose task has more than a few groups.",
             "Train one: vptft-analyze train TASK --method ft",
         )
     parts = []

@@ -165,15 +165,15 @@ def explained(
     def make(settings: dict[str, Any]) -> explanation.Explanation:
         keys = ["task", "n_train", "seed", "pretraining", "method"]
         measured = shown.runs.set_index(keys)[list(explanation.PREDICTORS)]
-        sides: dict[tuple[Any, ...], dict[str, Run]] = {}
+        sides: dict[tuple[tuple[Any, ...], str], dict[str, Run]] = {}
         for run, label in zip(runs, labels_of(runs), strict=True):
             names = _names(run, label)
             key = tuple(names[name] for name in ("task", "n_train", "seed", "pretraining"))
             if label in (vpt, ft) and (*key, label) in measured.index and run.info.test_accuracy is not None:
-                sides.setdefault(key, {})[label] = run
+                sides.setdefault((key, _network(run)), {})[label] = run
         cells = [
             _compared(key, found[vpt], found[ft], measured.loc[(*key, ft)] - measured.loc[(*key, vpt)])
-            for key, found in sides.items()
+            for (key, _), found in sides.items()
             if len(found) == 2
         ]
         return explanation.measure(cells, settings=settings)
@@ -189,15 +189,15 @@ def regularised(
 
     def make(settings: dict[str, Any]) -> regularisation.Regularisation:
         rises = shown.runs.set_index(["task", "n_train", "seed", "pretraining", "method"])["rise_nats"].to_dict()
-        cells: dict[tuple[Any, ...], dict[str, Run]] = {}
+        cells: dict[tuple[tuple[Any, ...], str], dict[str, Run]] = {}
         for run, label in zip(runs, labels_of(runs), strict=True):
             names = _names(run, label)
             key = tuple(names[name] for name in ("task", "n_train", "seed", "pretraining"))
             if (*key, label) in rises and run.info.test_accuracy is not None:
-                cells.setdefault(key, {})[label] = run
+                cells.setdefault((key, _network(run)), {})[label] = run
         arms = [
             _arm(key, found[ft], found[label], changed, found.get(vpt), rises[(*key, label)] - rises[(*key, ft)])
-            for key, found in cells.items()
+            for (key, _), found in cells.items()
             for label in found
             if ft in found and (changed := _regularisers(found[ft], found[label]))
         ]
@@ -207,14 +207,15 @@ def regularised(
 
 
 def labels_of(runs: Sequence[Run]) -> list[str]:
-    """Name each run's method, with the settings in which runs of one task, size and seed differ: ``ft, keep best_val``.
+    """Name each run's method, with the settings in which runs of one task and size differ: ``ft, keep best_val``.
 
-    Only what is not a default is said, so that the plain method keeps its plain name.
+    Runs that differ in more than their seed are no seeds of one another. Only what is not a default is said, so that
+    the plain method keeps its plain name.
     """
     seen: dict[tuple[Any, ...], dict[str, set[Any]]] = {}
     for run in runs:
         info = run.info
-        values = seen.setdefault((info.method, info.task, info.n_train, info.seed, info.pretraining), {})
+        values = seen.setdefault((info.method, info.task, info.n_train, info.pretraining), {})
         for name, value in _choices(run).items():
             values.setdefault(name, set()).add(value)
     varied = {(cell[0], name) for cell, values in seen.items() for name, found in values.items() if len(found) > 1}
@@ -239,6 +240,11 @@ def _choices(run: Run) -> dict[str, str]:
         told = {name: told.get(name, default) for name, default in DEFAULTS.items()}
     unchosen = NO_CHOICES | ({"weight_decay"} if len(searched) > 1 else set())
     return {name: str(value) for name, value in told.items() if name not in unchosen} | {"backbone": run.info.backbone}
+
+
+def _network(run: Run) -> str:
+    """What two runs must share to be compared, besides task, size and seed."""
+    return f"{run.info.backbone_sha256} at {run.info.image_size} px"
 
 
 def _names(run: Run, label: str) -> dict[str, Any]:

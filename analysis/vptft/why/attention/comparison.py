@@ -264,7 +264,7 @@ def _findings(rows: Sequence[Mapping[str, Any]], pretraining: str, failed: Mappi
 
 def _claim(row: Mapping[str, Any], what: str) -> Claim:
     effect = Interval(value=100 * row["difference"], low=100 * row["low"], high=100 * row["high"])
-    where = row["task"] if row["n_tasks"] == 1 else f"mean of {row['n_tasks']} tasks"
+    where = row["task"] if row["n_tasks"] == 1 else f"mean of these {row['n_tasks']} tasks"
     return Claim(
         hypothesis="Y4", statement=f"{what}: {where}, {row['n_images']} images, {row['n_seeds']} seeds each",
         effect=effect, predicted=1, region=None, p=row["p"], n=row["n_images"], n_seeds=row["n_seeds"],

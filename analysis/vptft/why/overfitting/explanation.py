@@ -154,6 +154,7 @@ def _claims(row: Mapping[str, Any]) -> list[Claim]:
             hypothesis="Y1", statement=statement, predicted=1, unit=unit, region=region, n=n, n_seeds=n_seeds,
             effect=Interval(value=row[name], low=row[f"{name}_low"], high=row[f"{name}_high"]),
             p=None if np.isnan(row[f"{name}_p"]) else float(row[f"{name}_p"]),
+            withheld="no test of it could be made" if np.isnan(row[f"{name}_p"]) else "",
         )
         for name, unit, region, statement in told
     ]  # fmt: skip

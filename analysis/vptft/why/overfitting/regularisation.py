@@ -169,6 +169,7 @@ def _over_draws(cells: Sequence[Arm]) -> dict[str, float]:
     draws = [part for part in by(cells, "seed") if len(part) == sizes]
     rises = [float(np.mean([cell.rise_change for cell in draw])) for draw in draws]
     told = _spread("rise_change", mean_interval(np.array(rises)) if rises else no_interval())
+    told["n_seeds"] = len(draws)
     for name, pieces in (
         ("accuracy_change", [[cell.gained for cell in draw] for draw in draws]),
         ("gap", [[cell.gap for cell in draw] for draw in draws]),

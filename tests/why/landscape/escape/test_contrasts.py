@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from vptft.evidence.statistics.families import holm
-from vptft.why.landscape.escape.contrasts import CONTROLS, _summary, contrasts, verdicts
+from vptft.why.landscape.escape.contrasts import CONTROLS, ONE_TASK, _summary, contrasts, verdicts
 from why.landscape.escape.planted import tables
 
 SEEDS = range(3)
@@ -23,9 +23,13 @@ def effects(tasks=("a", "b"), seeds=SEEDS, *, ahead, spread=0.002):
     }
 
 
-def controls(gap, method="mixed", spread=0.1):
+def controls(gap, method="mixed", spread=0.1, tasks=("a", "b", "c", "d")):
     rng = np.random.default_rng(1)
-    rows = [("random", "a", method, seed, 0.5 + (gap + rng.normal(0, spread)) / 100, 0.5) for seed in range(4)]
+    rows = [
+        ("random", task, method, seed, 0.5 + (gap + rng.normal(0, spread)) / 100, 0.5)
+        for task in tasks
+        for seed in SEEDS
+    ]
     return pd.DataFrame(rows, columns=CONTROLS)
 
 
@@ -122,6 +126,18 @@ def test_mixed_stands_beside_in_points(gap, verdict):
     assert finding.statement.startswith("Test accuracy of Mixed")
     assert (finding.verdict, finding.unit) == (verdict, "points")
     assert finding.effect == pytest.approx(gap, abs=0.2)
+
+
+def test_equal_values_do_not_tell_their_variance():
+    *_, finding = judged(0.2, beside=controls(5, spread=0))
+    assert (finding.verdict, finding.reason) == ("inconclusive", "the 95% interval is not defined")
+    assert (finding.low, finding.high) == (None, None)
+
+
+def test_one_task_bears_no_verdict_its_test_images_are_not_in_the_interval():
+    *_, finding = judged(0.2, beside=controls(5, tasks=("a",)))
+    assert (finding.verdict, finding.reason) == ("inconclusive", ONE_TASK)
+    assert finding.low > 4
 
 
 def test_all_claims_are_one_family():

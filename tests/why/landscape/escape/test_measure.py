@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from vptft.errors import SettingsError, TrainingError
 from vptft.why.landscape.escape.budget import Budget, spend
-from vptft.why.landscape.escape.contrasts import LOSS_REGION
+from vptft.why.landscape.escape.contrasts import LOSS_REGION, ONE_TASK
 from vptft.why.landscape.escape.extensions import extend
 from vptft.why.landscape.escape.measure import EscapeTest, measure, together
 from vptft.why.landscape.escape.points import with_converged_head
@@ -45,16 +45,16 @@ def over_three_seeds(make_point):
     return finding
 
 
-def test_y2_is_refuted_where_the_network_itself_cannot_move_and_prompts_are_what_the_labels_need():
+def test_prompts_help_where_the_network_itself_cannot_move_and_prompts_are_what_the_labels_need():
     def held(seed):
         return point("prompts", seed=seed, drawn=0)
 
     finding = over_three_seeds(held)
-    assert (finding.hypothesis, finding.verdict) == ("Y2", "refuted")
+    assert (finding.hypothesis, finding.reason) == ("Y2", ONE_TASK)
     assert finding.low > LOSS_REGION
 
 
-def test_y2_is_supported_where_there_is_nothing_to_learn():
+def test_prompts_do_not_help_where_there_is_nothing_to_learn():
     """Labels drawn at random, and a head that is optimal for them."""
 
     def nothing(seed):
@@ -69,7 +69,8 @@ def test_y2_is_supported_where_there_is_nothing_to_learn():
         return replace(given, model=model, **drawn)
 
     finding = over_three_seeds(nothing)
-    assert (finding.hypothesis, finding.verdict) == ("Y2", "supported")
+    assert (finding.hypothesis, finding.reason) == ("Y2", ONE_TASK)
+    assert -LOSS_REGION < finding.low < finding.high < LOSS_REGION
 
 
 def test_each_number_is_that_of_its_definition():

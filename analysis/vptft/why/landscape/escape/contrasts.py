@@ -11,7 +11,7 @@ from scipy import stats
 
 from vptft.evidence.findings import Finding, Verdict
 from vptft.evidence.statistics.paired import mean_interval
-from vptft.evidence.statistics.resampling import Interval
+from vptft.evidence.statistics.resampling import Interval, no_interval
 from vptft.evidence.verdicts import REGION, Claim, decide
 
 LOSS_REGION = 0.02
@@ -27,6 +27,9 @@ CONTRASTS = [
 ]  # fmt: skip
 CONTROLS = ["pretraining", "task", "method", "seed", "accuracy", "accuracy_ft"]
 """Columns of the runs that stand beside the test: accuracies on the same test images, fractions."""
+
+ONE_TASK = "one task: the interval is over its seeds, and leaves out its test images, which they share"
+"""Why one task alone bears no verdict."""
 
 _DENIAL: Mapping[Verdict, Verdict] = {"supported": "refuted", "refuted": "supported"}
 _MOVES = {
@@ -99,8 +102,9 @@ def _summary(pairs: pd.DataFrame, values: np.ndarray) -> dict[str, Any]:
     unit = ["task"] if len(seeds) > 1 else ["task", "seed"]
     sample = pairs[["task", "seed"]].assign(value=values).groupby(["task", "seed"])["value"].mean()
     values = sample.groupby(unit).mean().to_numpy(float)
-    found = mean_interval(values)
-    p = float(stats.ttest_1samp(values, 0.0).pvalue) if len(values) > 1 and np.ptp(values) > 0 else math.nan
+    spread = len(values) > 1 and np.ptp(values) > 0  # equal values, as of few test images, do not tell their variance
+    found = mean_interval(values) if spread else no_interval(float(values.mean()))
+    p = float(stats.ttest_1samp(values, 0.0).pvalue) if spread else math.nan
     return {
         "effect": found.value, "low": found.low, "high": found.high, "p": p, "n": len(values), "n_tasks": len(seeds),
         "n_seeds": int(seeds.min()),
@@ -126,6 +130,7 @@ def _claim_of_contrast(row: Mapping[str, Any], accuracy: Mapping[str, Any], tabl
         p=None if math.isnan(row["p"]) else row["p"],
         n=row["n"],
         n_seeds=row["n_seeds"],
+        withheld=ONE_TASK if row["n_tasks"] == 1 else "",
     )
 
 
@@ -141,6 +146,7 @@ def _claim_of_control(cell: Mapping[str, Any], part: pd.DataFrame) -> Claim:
         p=None if math.isnan(found["p"]) else found["p"],
         n=found["n"],
         n_seeds=found["n_seeds"],
+        withheld=ONE_TASK if found["n_tasks"] == 1 else "",
     )
 
 

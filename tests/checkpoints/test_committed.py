@@ -75,3 +75,13 @@ def test_ten_methods_stand_on_the_four_quadrant_tasks():
         "multi_layer_probe",
     )  # fmt: skip
     assert there >= set(product(QUADRANT_TASKS, methods, (0, 1, 2)))
+
+
+def test_a_linear_probe_stands_on_every_observed_task_that_needs_no_package():
+    runs = find_runs([SUITE_FOLDER.parent / "observed"])
+    tasks = ("digits", "digits/orientation", "digits/location", "faces", "materials", "instruments")
+    probes = {(run.info.task, run.info.seed) for run in runs if run.info.method == "linear"}
+    assert probes == set(product(tasks, (0, 1, 2)))
+    assert {run.info.search["budget"] for run in runs} == {SUITE.budgets()["ft"]}
+    for run in runs:
+        assert run.predictions().accuracy == run.info.test_accuracy

@@ -130,3 +130,18 @@ def test_relabelling_tries_every_division():
 def test_what_is_no_number_is_refused():
     with pytest.raises(SettingsError, match=r"Differences must be finite numbers in one row; these are \(2,\)"):
         sign_flip(np.array([1.0, np.nan]))
+
+
+@pytest.mark.parametrize(("shape", "low", "high"), [((2, 2), 0.1, 0.16), ((2, 5), 0.2, 0.3)])
+def test_crossed_tasks_are_not_independent_draws(shape, low, high):
+    """The limit that docs/verdicts.md states: appearance, objective and the rest vary alike, and nothing is there."""
+    rng, found, alone = np.random.default_rng(0), 0, 0
+    appearances, objectives = shape
+    for _ in range(1500):
+        rest = rng.normal(size=shape)
+        crossed = rng.normal(size=(appearances, 1)) + rng.normal(size=(1, objectives)) + rest
+        both = [mean_interval(each.ravel()) for each in (crossed, rest)]
+        found += both[0].low > 0 or both[0].high < 0
+        alone += both[1].low > 0 or both[1].high < 0
+    assert low < found / 1500 < high
+    assert alone / 1500 < 0.07

@@ -52,7 +52,8 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
     -----
     Of several tasks each counts once, with the mean of its seeds: seeds of one task are alike in what the task is.
     With one task the sample is its seeds, and says nothing of other tasks. The fresh images are the same for all seeds
-    of a task, so their noise is in no interval; scenes that tasks share make it somewhat too short too.
+    of a task, so their noise is in no interval, and one task alone bears no verdict; scenes, appearances and objectives
+    that tasks share make it too short too.
     """
     rows = [
         {**cell, "against": against, "on": on, "quantity": quantity, **_summary(each, values)}

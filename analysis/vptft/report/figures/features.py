@@ -213,7 +213,7 @@ def _panels(ax: Axes | None, count: int, width: float | None, looks: dict[str, L
     across = count if width >= WIDTH else 1
     rows = -(-count // across)
     handles: list[Artist] = [
-        Line2D([], [], color=look.colour, linestyle=look.linestyle, marker=look.marker, markersize=3, label=look.label)
+        Line2D([], [], color=look.colour, ls=look.linestyle, marker=look.marker, markersize=3, label=look.label)
         for look in looks.values()
     ]
     told = -(-len(handles) // legend_columns(handles, width)) if _crowded(ax, looks) else 0

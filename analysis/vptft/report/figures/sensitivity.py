@@ -129,8 +129,9 @@ def _curve(axes: Axes, part: pd.DataFrame) -> None:
             markerfacecolor="white" if winner == "uncertain" else look.colour, markeredgewidth=0.7,
         )  # fmt: skip
     _mark_reference(axes, part.loc[part["reference"], "x"])
-    ends = part[["low_points", "high_points"]].where(part["n_draws"] > 2)  # two draws tell next to nothing
-    ends = np.array([0.0, *part["gap_points"], *ends.to_numpy(dtype=float).ravel()])
+    wide = part["n_draws"] < 3  # two draws tell next to nothing
+    ends = part.loc[~wide, ["low_points", "high_points"]].to_numpy(dtype=float).ravel()
+    ends = np.concatenate([[0.0], part["gap_points"].to_numpy(dtype=float), ends])
     kept = ends[np.isfinite(ends)]
     pad = 0.08 * np.ptp(kept) or 1.0
     axes.set_ylim(kept.min() - pad, kept.max() + pad)

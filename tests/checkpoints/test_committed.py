@@ -46,8 +46,9 @@ def test_other_sizes_take_the_rates_that_were_found_at_the_suites():
         assert run.info.search is None
         assert run.info.settings["lr"] == found[run.info.task, run.info.method]
     cells = {(run.info.task, run.info.method, run.info.n_train, run.info.seed) for run in runs}
-    tasks, methods = ("photo/count", "plain/count"), ("ft", "vpt_deep")
-    assert cells == set(product(tasks, methods, (100, 600), (0, 1, 2)))
+    methods, draws = ("ft", "vpt_deep"), (0, 1, 2)
+    counting = product(("photo/count", "plain/count"), methods, (100, 600), draws)
+    assert cells == {*counting, *product(("plain/category",), methods, (100, 1000), draws)}
 
 
 def test_the_accuracies_a_run_was_chosen_by_are_those_of_its_trials():

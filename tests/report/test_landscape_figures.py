@@ -158,6 +158,6 @@ def test_the_page_tells_the_rise_of_a_methods_runs_together():
     assert (ft["least"], ft["most"]) == (pytest.approx(4.0), pytest.approx(4.0))
     assert told.loc[("vpt_deep", "train"), "reading"] == "picture"  # of one run in two directions
     (table,) = rises.ANALYSIS.tables(runs)
-    assert [row[:2] for row in table.rows] == [["a", "ft"]] * 2
+    assert [row[:2] for row in table.rows] == [["a", "FT"]] * 2
     (picture,) = rises.ANALYSIS.pictures(runs, Context())
     assert len(picture.figure.axes) == 2

@@ -266,8 +266,9 @@ def _estimated(
         write_json([{**_row(cell, states[folder]), "seconds": seconds.get(folder)} for folder, cell in cells.items()])
         return
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    redone = {cell.folder for cell in again}
     for cell in [*again, *missing]:
-        kind = "rebuild" if cell in again else cell.kind
+        kind = "rebuild" if cell.folder in redone else cell.kind
         row = rows.setdefault(
             (cell.task, cell.method, kind),
             {"task": cell.task, "method": cell.method, "kind": kind, "cells": 0, "minutes": 0.0},
